@@ -1,0 +1,1 @@
+"""selfheal: a Kubernetes operator that heals incidents at the source of truth."""

@@ -1,0 +1,1 @@
+"""Evidence to findings: pure rules, one module a family of incident classes."""

@@ -1,0 +1,83 @@
+"""Evidence: what was collected about a target, as plain data with an id for each item."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import enum
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from selfheal.api.incident import IncidentClass, TargetRef
+
+
+class ItemKind(enum.StrEnum):
+    """What an item of evidence is; its ``value`` has the shape said here."""
+
+    OBJECT = "object"  # the target as the API gave it (dict)
+    OWNER = "owner"  # an owner in the chain (dict)
+    REPLICA_SET = "replicaset"  # a ReplicaSet of the target (dict)
+    POD = "pod"  # a pod of the target (dict)
+    EVENT = "event"  # {reason, message, type, count, object, at}
+    LOG = "log"  # {pod, container, previous: bool, text}; bounded and redacted
+    COUNTERS = "counters"  # {pod, container, workingSetBytes?, cpuPeriods?, cpuThrottledPeriods?, ...}
+    NODE = "node"  # {name, conditions, allocatable, taints}
+    CLAIM = "claim"  # a PersistentVolumeClaim (dict)
+    STORAGE_CLASS = "storageclass"  # a StorageClass (dict)
+    SERVICE = "service"  # a Service (dict)
+    ENDPOINTS = "endpoints"  # {service, addresses: [..], ports: [..]}
+    QUOTA = "quota"  # a ResourceQuota (dict)
+    LIMIT_RANGE = "limitrange"  # a LimitRange (dict)
+    CONFIG_MAP = "configmap"  # {name, exists, keys: [..]}; never values
+    SIBLING = "sibling"  # another workload of the namespace: {kind, name, images, pullSecrets}
+    TAGS = "tags"  # {repository, exists: bool | None, tags: [..], error?}; a registry's own answer
+    COMMIT = "commit"  # a recent commit of the mapped path: {sha, at, author, message}
+    PROBE = "probe"  # what a container really serves: {pod, container, port, path, status | error, listening: [..]}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Item:
+    """One item; ``id`` is stable within the bundle, for example ``pod/checkout-7f9`` or ``event/3``."""
+
+    id: str
+    kind: ItemKind
+    value: Any
+    at: dt.datetime | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """All evidence of one attempt. ``now`` is when it was taken; ``gaps`` says what could not be had."""
+
+    target: TargetRef
+    namespace: str
+    now: dt.datetime
+    items: tuple[Item, ...] = ()
+    gaps: tuple[str, ...] = ()
+
+    def of(self, kind: ItemKind) -> Iterator[Item]:
+        """Iterate over the items of one kind."""
+        return (item for item in self.items if item.kind is kind)
+
+    def extend(self, *items: Item) -> Bundle:
+        """Return a copy with more items."""
+        return dataclasses.replace(self, items=(*self.items, *items))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A cause that evidence supports.
+
+    ``confidence`` 0..1: 0.95 and above: the API server or kubelet says so itself; 0.8: two independent
+    observations agree; 0.6: one indirect observation. ``evidence`` holds item ids, never empty.
+    ``parameters`` is what a fix needs (for example image, limit, port) as JSON values. ``rank`` orders
+    causes before symptoms: lower is nearer to the cause.
+    """
+
+    class_: IncidentClass
+    cause: str
+    confidence: float
+    evidence: tuple[str, ...]
+    container: str | None = None
+    rank: int = 50
+    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""The pure core: phases, facts, decisions and the state machine. No I/O, no clock."""

@@ -1,0 +1,1 @@
+"""Findings and manifests to edits and diffs: pure, byte-preserving."""

@@ -1,0 +1,1 @@
+"""The checks that a fix must pass, and their evaluation: pure."""
