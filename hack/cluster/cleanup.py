@@ -16,6 +16,15 @@ _KEPT = {"logs", "registry-password"}
 _HOSTPATH = Path("/tmp/hostpath_pv")
 _TASKS = config.CONTAINERD_STATE / "io.containerd.runtime.v2.task" / "k8s.io"
 _CGROUPS = Path("/sys/fs/cgroup")
+_CNI_RESULTS = Path("/var/lib/cni/results")
+_EMPTY_WHEN_UNUSED = (
+    "/var/lib/cni/results",
+    "/var/lib/cni",
+    "/var/lib/kubelet/device-plugins",
+    "/var/lib/kubelet",
+    "/var/log/containers",
+)
+"""Folders that CNI and the kubelet make at fixed places; removed only when nobody keeps anything in them."""
 
 
 def take_down(owner: processes.Owner | None, state: Path = config.STATE) -> None:
@@ -32,12 +41,12 @@ def take_down(owner: processes.Owner | None, state: Path = config.STATE) -> None
     processes.stop([p for name in daemons.LAST for p in recorded if p.name == name], patience=10)
     processes.stop(recorded, patience=5)
     _unmount(state)
+    _remove_log_links(state)
     _remove_network_namespaces()
     network.remove()
     if owner is not None and same_boot:
         network.restore(owner.sysctls)
     _remove_cgroups()
-    _remove_log_links(state)
     _remove_state(state)
 
 
@@ -78,6 +87,7 @@ def leftovers(state: Path = config.STATE) -> list[str]:
     """Everything of a cluster that is still on this machine, named; empty after a clean `down`."""
     found = [f"shim {pid}" for pid in shims()] + [f"container process {pid}" for pid in container_processes()]
     found += [f"mount {point}" for point in mounts(state)]
+    found += [f"network namespace {path}" for path in pod_namespaces()]
     return found + network.leftovers()
 
 
@@ -107,22 +117,33 @@ def _unmount(state: Path) -> None:
     raise ui.ClusterError(f"cannot unmount {', '.join(mounts(state)[:3])}")
 
 
-def _remove_network_namespaces() -> None:
-    """Delete the namespaces of our pods: their paths stand in the sandboxes' runtime specs."""
-    for bundle in _TASKS.iterdir() if _TASKS.is_dir() else []:
+def pod_namespaces() -> list[Path]:
+    """Network namespaces of our pods, from the cache that CNI keeps of its results by our network's name."""
+    found = []
+    for record in _CNI_RESULTS.glob(f"{config.CNI_NETWORK}-*"):
         with contextlib.suppress(OSError, ValueError, KeyError):
-            spec = json.loads((bundle / "config.json").read_text())
-            for namespace in spec["linux"]["namespaces"]:
-                path = Path(namespace.get("path", ""))
-                if namespace["type"] == "network" and path.name.startswith("cni-"):
-                    ui.run(["umount", "-l", path], check=False)
-                    path.unlink(missing_ok=True)
+            interfaces = json.loads(record.read_text())["result"]["interfaces"]
+            paths = {Path(interface["sandbox"]) for interface in interfaces if interface.get("sandbox")}
+            found += [path for path in paths if path.name.startswith("cni-") and path.exists()]
+    return found
+
+
+def _remove_network_namespaces() -> None:
+    """Delete the namespaces of our pods and what CNI remembers of them, then the shims' sockets."""
+    for path in pod_namespaces():
+        ui.run(["umount", "-l", path], check=False)
+        path.unlink(missing_ok=True)
+    for record in _CNI_RESULTS.glob(f"{config.CNI_NETWORK}-*"):
+        container = record.name.removeprefix(f"{config.CNI_NETWORK}-").partition("-")[0]
+        (_CNI_RESULTS / f"cni-loopback-{container}-lo").unlink(missing_ok=True)
+        record.unlink(missing_ok=True)
+    for bundle in _TASKS.iterdir() if _TASKS.is_dir() else []:
         with contextlib.suppress(OSError):
             address = (bundle / "address").read_text().strip().removeprefix("unix://")
             Path(address).unlink(missing_ok=True)
-    for folder in (Path("/var/lib/cni/results"), Path("/var/lib/cni/cache/results")):
-        for entry in folder.glob(f"{config.CNI_NETWORK}-*"):
-            entry.unlink(missing_ok=True)
+    for folder in _EMPTY_WHEN_UNUSED:
+        with contextlib.suppress(OSError):
+            Path(folder).rmdir()
 
 
 def _remove_cgroups() -> None:

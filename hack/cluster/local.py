@@ -125,8 +125,10 @@ def status() -> bool:
     owner = processes.read_owner()
     if owner is None or not any(processes.alive(p) for p in owner.processes) or owner.boot != processes.boot_id():
         ui.say("down")
-        for remain in cleanup.leftovers():
-            ui.say(f"  left by a cluster that died uncleanly: {remain}")
+        remains = cleanup.leftovers()
+        if remains:
+            shown = "; ".join(remains[:4]) + ("; ..." if len(remains) > 4 else "")
+            ui.say(f"  {len(remains)} remains of a cluster that died uncleanly ({shown}): `up` or `down` removes them")
         return False
     if owner.clone != str(config.ROOT):
         ui.say(f"down here; a cluster of the clone {owner.clone} is on this machine")
