@@ -1,0 +1,1 @@
+"""Adapters: one port each; they never import each other."""

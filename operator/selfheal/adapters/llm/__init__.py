@@ -1,0 +1,1 @@
+"""Adapter of the LanguageModel port for OpenAI-compatible endpoints."""

@@ -1,0 +1,1 @@
+"""Adapter of the ToolHost port for MCP servers."""
