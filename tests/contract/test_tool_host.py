@@ -1,0 +1,357 @@
+"""The contract of ToolHost: the fake, and the real adapter in process, over stdio and over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+import uvicorn
+import yaml
+from selfheal import ports
+from selfheal.adapters.mcp import connection, host, kubernetes, servers
+from selfheal.api import policy
+from selfheal.domain import errors
+
+from tests.fakes import mcp_server
+from tests.fakes.model import FakeToolHost
+
+ALLOWED = frozenset(
+    {"pods_log", "pods_big", "pods_top", "pods_broken", "pods_pid", "pods_hang", "pods_ghost"}
+)
+STDIO = servers.Command(argv=(sys.executable, mcp_server.__file__))
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def build_fake() -> FakeToolHost:
+    fake = FakeToolHost().add_server("pods", allowed=ALLOWED)
+    text = {"type": "string"}
+    fake.add_tool("pods", "pods_log", lambda a: f"log of {a.get('namespace', 'default')}/{a['name']}",
+                  properties={"name": text, "namespace": text}, required=["name"])  # fmt: skip
+    fake.add_tool("pods", "pods_big", "begin " + "é" * 40_000 + " end")
+    fake.add_tool("pods", "pods_top", '{"memory": 5}')
+    fake.add_tool("pods", "pods_broken", "error: no such pod")
+    fake.add_tool("pods", "pods_delete", "deleted")
+    return fake
+
+
+@pytest.fixture(scope="module")
+def http_url() -> Iterator[str]:
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    config = uvicorn.Config(mcp_server.build().streamable_http_app(), log_level="error")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
+    server.should_exit = True
+    thread.join(timeout=10)
+    listener.close()
+
+
+@pytest.fixture(params=["fake", "in-process", "stdio", "http"])
+async def tools(request: pytest.FixtureRequest) -> AsyncIterator[ports.ToolHost]:
+    kinds: dict[str, dict[str, Any]] = {
+        "in-process": {"in_process": mcp_server.build()},
+        "stdio": {"command": STDIO},
+        "http": {},
+    }
+    if request.param == "fake":
+        yield build_fake()
+        return
+    more = kinds[request.param]
+    if request.param == "http":
+        more = {"url": request.getfixturevalue("http_url")}
+    real = host.McpToolHost([servers.Server(name="pods", allowed_tools=ALLOWED, **more)])
+    yield real
+    await real.close()
+
+
+async def test_lists_only_allowed_tools_with_their_schemas(tools: ports.ToolHost) -> None:
+    found = {tool.name: tool for tool in await tools.list_tools("pods")}
+    assert {"pods_log", "pods_top"} <= set(found)
+    assert "pods_delete" not in found
+    log = found["pods_log"]
+    assert log.server == "pods"
+    assert log.schema["required"] == ["name"]
+    assert "namespace" in log.schema["properties"]
+
+
+async def test_calls_a_tool(tools: ports.ToolHost) -> None:
+    assert await tools.call_tool("pods", "pods_log", {"name": "a", "namespace": "b"}) == "log of b/a"
+
+
+async def test_refuses_a_tool_outside_the_allow_list(tools: ports.ToolHost) -> None:
+    with pytest.raises(errors.Forbidden, match="pods_delete"):
+        await tools.call_tool("pods", "pods_delete", {"name": "a"})
+
+
+async def test_an_unknown_server_is_the_policys_fault(tools: ports.ToolHost) -> None:
+    with pytest.raises(errors.PolicyInvalid, match="elsewhere"):
+        await tools.list_tools("elsewhere")
+    with pytest.raises(errors.PolicyInvalid, match="elsewhere"):
+        await tools.call_tool("elsewhere", "pods_log", {})
+
+
+async def test_bounds_the_text(tools: ports.ToolHost) -> None:
+    text = await tools.call_tool("pods", "pods_big", {})
+    assert len(text.encode()) <= 16 * 1024
+    assert text.startswith("begin")
+    assert "left out" in text
+
+
+async def test_a_failing_tool_answers_with_its_error(tools: ports.ToolHost) -> None:
+    text = await tools.call_tool("pods", "pods_broken", {})
+    assert text.startswith("error: ")
+    assert (await tools.call_tool("pods", "pods_log", {"name": "a"})).startswith("log of")
+
+
+async def test_a_tool_that_is_not_there_answers_with_an_error(tools: ports.ToolHost) -> None:
+    assert (await tools.call_tool("pods", "pods_ghost", {})).startswith("error: ")
+
+
+async def test_structured_content_becomes_json(tools: ports.ToolHost) -> None:
+    assert '"memory": 5' in await tools.call_tool("pods", "pods_top", {})
+
+
+async def test_serves_many_callers_at_once(tools: ports.ToolHost) -> None:
+    texts = await asyncio.gather(
+        *(tools.call_tool("pods", "pods_log", {"name": str(number)}) for number in range(20))
+    )
+    assert list(texts) == [f"log of default/{number}" for number in range(20)]
+
+
+# --- the real adapter alone --------------------------------------------------------------------------
+
+
+def build_host(**more: Any) -> host.McpToolHost:
+    allowed = more.pop("allowed_tools", ALLOWED)
+    return host.McpToolHost([servers.Server(name="pods", allowed_tools=allowed, **more)])
+
+
+async def test_the_end_of_a_log_is_kept() -> None:
+    real = build_host(in_process=mcp_server.build())
+    assert (await real.call_tool("pods", "pods_big", {})).endswith(" end")
+    await real.close()
+
+
+async def wait_for_end(pid: int) -> None:
+    for _ in range(500):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"{pid} lives on")
+
+
+async def test_a_dead_child_is_replaced_and_a_read_is_repeated() -> None:
+    real = build_host(command=STDIO)
+    await real.list_tools("pods")
+    first = int(await real.call_tool("pods", "pods_pid", {}))
+    os.kill(first, signal.SIGKILL)
+    second = int(await real.call_tool("pods", "pods_pid", {}))
+    assert second != first
+    await real.close()
+    await wait_for_end(second)
+
+
+async def test_a_write_is_not_repeated_on_a_dead_child() -> None:
+    real = build_host(command=STDIO, allowed_tools=ALLOWED | {"pods_delete"})
+    await real.list_tools("pods")
+    os.kill(int(await real.call_tool("pods", "pods_pid", {})), signal.SIGKILL)
+    with pytest.raises(errors.Transient, match="went away"):
+        await real.call_tool("pods", "pods_delete", {"name": "a"})
+    assert (await real.call_tool("pods", "pods_delete", {"name": "a"})).startswith("deleted a")
+    await real.close()
+
+
+async def test_a_hanging_tool_ends_at_the_deadline_and_the_child_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = build_host(command=STDIO)
+    first = await real.call_tool("pods", "pods_pid", {})
+    monkeypatch.setattr(host, "CALL_TIMEOUT", 0.2)
+    with pytest.raises(errors.Transient, match="did not answer"):
+        await real.call_tool("pods", "pods_hang", {})
+    monkeypatch.undo()
+    assert await real.call_tool("pods", "pods_pid", {}) != first
+    await real.close()
+
+
+@pytest.mark.parametrize(
+    "argv", [("/no/such/program",), (sys.executable, "-c", "raise SystemExit(3)"), (sys.executable, "-c", "print('hello')")]
+)
+async def test_a_command_that_does_not_serve_is_unreachable_and_waits_before_the_next_try(
+    argv: tuple[str, ...],
+) -> None:
+    real = build_host(command=servers.Command(argv=argv))
+    with pytest.raises(errors.Unreachable, match="pods cannot be started or reached"):
+        await real.list_tools("pods")
+    with pytest.raises(errors.Unreachable, match="next try in"):
+        await real.list_tools("pods")
+    await real.close()
+
+
+async def test_goes_on_when_the_pause_is_over() -> None:
+    now = [0.0]
+    line = connection.Connection(
+        servers.Server(name="pods", allowed_tools=ALLOWED, command=servers.Command(argv=("/no/such/program",))),
+        monotonic=lambda: now[0],
+    )
+    for expected in (1, 1, 2):
+        with pytest.raises(errors.Unreachable):
+            await line.use(host._list_all, seconds=5)
+        assert line.started == expected
+        now[0] += 0.6
+    await line.close()
+
+
+async def test_no_server_at_the_url_is_unreachable() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    real = build_host(url=f"http://127.0.0.1:{port}/mcp")
+    with pytest.raises(errors.Unreachable):
+        await real.list_tools("pods")
+    await real.close()
+
+
+async def serve_status(status: int, seen: list[bytes]) -> tuple[asyncio.Server, str]:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    return server, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
+
+
+async def test_a_refused_token_says_so_without_showing_it() -> None:
+    seen: list[bytes] = []
+    server, url = await serve_status(401, seen)
+    real = build_host(url=url, token="mcp-secret-token")
+    with pytest.raises(errors.Unauthorized) as caught:
+        await real.list_tools("pods")
+    assert b"Bearer mcp-secret-token" in seen[0]
+    assert "mcp-secret-token" not in str(caught.value)
+    assert "mcp-secret-token" not in repr(real._servers)
+    await real.close()
+    server.close()
+
+
+async def test_cancelling_one_caller_leaves_the_others_alone() -> None:
+    real = build_host(command=STDIO)
+    impatient = asyncio.create_task(real.list_tools("pods"))
+    patient = asyncio.create_task(real.list_tools("pods"))
+    await asyncio.sleep(0)
+    impatient.cancel()
+    assert await patient
+    await real.close()
+    await asyncio.gather(impatient, return_exceptions=True)
+
+
+# --- which servers a policy may name -----------------------------------------------------------------
+
+
+def test_a_policy_names_commands_and_never_brings_its_own() -> None:
+    spec = policy.McpServerSpec(name="kubernetes", command="kubernetes")
+    (built,) = servers.build_servers([spec], commands={"kubernetes": STDIO})
+    assert built.command == STDIO
+    assert built.allowed_tools == servers.PACKAGED_TOOLS["kubernetes"]
+    with pytest.raises(errors.PolicyInvalid, match="no command 'sh'"):
+        servers.build_servers([policy.McpServerSpec(name="kubernetes", command="sh")], commands={"kubernetes": STDIO})
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ([policy.McpServerSpec(name="a")], "set one of url and command"),
+        ([policy.McpServerSpec(name="a", url="http://x", command="c")], "set one of url and command"),
+        ([policy.McpServerSpec(name="a", url="http://x"), policy.McpServerSpec(name="a", url="http://y")], "twice"),
+    ],
+)
+def test_wrong_servers_are_named(spec: list[policy.McpServerSpec], message: str) -> None:
+    with pytest.raises(errors.PolicyInvalid, match=message):
+        servers.build_servers(spec, commands={"c": STDIO})
+
+
+def test_a_policy_narrows_the_tools_and_tokens_go_by_name() -> None:
+    spec = policy.McpServerSpec(name="docs", url="http://docs.test/mcp", allowed_tools=["read"])
+    (built,) = servers.build_servers([spec], commands={}, tokens={"docs": "t"})
+    assert (built.allowed_tools, built.token) == (frozenset({"read"}), "t")
+    (unknown,) = servers.build_servers([policy.McpServerSpec(name="x", url="http://x")], commands={})
+    assert unknown.allowed_tools == frozenset()
+
+
+# --- the real kubernetes-mcp-server ------------------------------------------------------------------
+
+
+def find_kubernetes_binary() -> str | None:
+    """Where the npm package put the binary: SELFHEAL_KUBERNETES_MCP, PATH, or the user's cache."""
+    named = os.environ.get("SELFHEAL_KUBERNETES_MCP") or shutil.which("kubernetes-mcp-server")
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "selfheal"
+    pattern = "**/kubernetes-mcp-server-linux-*/bin/kubernetes-mcp-server-linux-*"
+    return named or next((str(path) for path in sorted(cache.glob(pattern))), None)
+
+
+@pytest.fixture
+def binary() -> str:
+    found = find_kubernetes_binary()
+    if found is None:
+        pytest.skip("kubernetes-mcp-server is not installed: run `python -m hack.sandbox.github.install`")
+    return found
+
+
+def build_kubernetes(binary: str, directory: pathlib.Path, kubeconfig: pathlib.Path) -> host.McpToolHost:
+    command = kubernetes.build_command(binary=binary, directory=directory, kubeconfig=str(kubeconfig))
+    spec = policy.McpServerSpec(name="kubernetes", command="kubernetes")
+    return host.McpToolHost(servers.build_servers([spec], commands={"kubernetes": command}))
+
+
+@pytest.mark.sandbox
+async def test_the_real_server_offers_just_the_packaged_tools(binary: str, tmp_path: pathlib.Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+                "users": [{"name": "u", "user": {}}],
+                "current-context": "c",
+            }
+        )
+    )
+    real = build_kubernetes(binary, tmp_path, kubeconfig)
+    found = {tool.name: tool for tool in await real.list_tools("kubernetes")}
+    assert set(found) == servers.PACKAGED_TOOLS["kubernetes"]
+    assert all("namespace" in tool.schema["properties"] for tool in found.values())
+    text = await real.call_tool("kubernetes", "pods_list_in_namespace", {"namespace": "default"})
+    assert text.startswith("error: ")  # no API server there
+    await real.close()
+
+
+@pytest.mark.e2e
+async def test_the_real_server_reads_the_cluster_but_no_secret(binary: str, tmp_path: pathlib.Path) -> None:
+    kubeconfig = ROOT / ".cluster" / "kubeconfig"
+    if not kubeconfig.exists():
+        pytest.skip("no local cluster: run `make cluster-up`")
+    real = build_kubernetes(binary, tmp_path, kubeconfig)
+    pods = await real.call_tool("kubernetes", "pods_list_in_namespace", {"namespace": "kube-system"})
+    assert not pods.startswith("error: "), pods
+    arguments = {"apiVersion": "v1", "kind": "Secret", "namespace": "kube-system"}
+    refused = await real.call_tool("kubernetes", "resources_list", arguments)
+    assert refused.startswith("error: ")
+    assert "not allowed" in refused or "denied" in refused
+    await real.close()
