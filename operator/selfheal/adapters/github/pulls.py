@@ -1,0 +1,240 @@
+"""Pull requests: finding, opening, mirroring, commenting, merging, closing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from selfheal import ports
+from selfheal.adapters.github import errors as translation
+from selfheal.adapters.github import marks, queries, repositories, session
+from selfheal.domain import errors, facts
+
+_LOG = logging.getLogger(__name__)
+_WRITE = "pull requests: write"
+_READ = "pull requests: read"
+_LABEL_COLOUR = "1d76db"
+
+Required = Mapping[tuple[str, str], frozenset[str]]
+
+
+def read_many(
+    api: session.Api, wanted: Sequence[queries.Wanted], own_login: str, required: Required
+) -> dict[queries.Wanted, facts.PullRequestFacts]:
+    """Read many, in as few requests as GitHub's limits allow; missing ones are absent."""
+    unique = list(dict.fromkeys(wanted))
+    found: dict[queries.Wanted, facts.PullRequestFacts] = {}
+    for start in range(0, len(unique), queries.CHUNK):
+        chunk = unique[start : start + queries.CHUNK]
+        data, faults = api.graphql(queries.build(chunk))
+        for fault in faults:
+            if fault.get("type") != "NOT_FOUND":
+                text = translation.answer_text(fault)
+                raise errors.Transient(f"GraphQL read failed: {text}", system=translation.SYSTEM)
+        found.update(queries.parse(chunk, data, own_login=own_login, required=required))
+    return found
+
+
+def read(
+    api: session.Api, wanted: queries.Wanted, own_login: str, required: Required
+) -> facts.PullRequestFacts:
+    """Read one; NotFound where the repository has no such pull request."""
+    found = read_many(api, [wanted], own_login, required).get(wanted)
+    if found is None:
+        repository, number = wanted
+        missing = errors.NotFound(f"{repository} has no pull request {number}")
+        raise repositories.explain_missing(api, repository, missing, _READ)
+    return found
+
+
+def find_number(api: session.Api, repository: str, branch: str, key: str) -> int | None:
+    """Return the number of the pull request from this branch, in any state, that has our key."""
+    owner = repository.partition("/")[0]
+    path = f"/repos/{repository}/pulls"
+    try:
+        listed = list(api.pages(path, head=f"{owner}:{branch}", state="all"))
+    except errors.NotFound as exc:
+        raise repositories.not_visible(repository, _READ) from exc
+    ours = [
+        pull
+        for pull in listed
+        if pull["head"]["ref"] == branch and marks.has_key(pull["body"], key)
+    ]
+    ours.sort(key=lambda pull: (pull["state"] != "open", -pull["number"]))
+    return int(ours[0]["number"]) if ours else None
+
+
+def ensure(api: session.Api, draft: ports.PullRequestDraft) -> int:
+    """Open the pull request or adopt the one with our key; return its number."""
+    number = find_number(api, draft.repository, draft.branch, draft.key)
+    if number is None:
+        number = _open(api, draft)
+    _complete(api, draft, number)
+    return number
+
+
+def save_mirror(
+    api: session.Api, pull: facts.PullRequestFacts, *, label: str, status_block: str
+) -> None:
+    """Write phase label and status block in one request; nothing where both stand already.
+
+    Labels and body are read again just before, since GitHub only takes them whole and a person
+    may have edited them.
+    """
+    if mirrors(pull.labels, pull.body, label, status_block):
+        return
+    path = f"/repos/{pull.repository}/issues/{pull.number}"
+    try:
+        issue = api.get(path)
+        labels = frozenset(item["name"] for item in issue["labels"])
+        body = issue["body"] or ""
+        if mirrors(labels, body, label, status_block):
+            return
+        if label not in labels:
+            _ensure_label(api, pull.repository, label)
+        fresh = {
+            "labels": sorted(marks.with_phase(labels, label)),
+            "body": marks.with_status(body, status_block),
+        }
+        api.send("PATCH", path, fresh)
+    except errors.NotFound as exc:
+        raise repositories.not_visible(pull.repository, _WRITE) from exc
+
+
+def mirrors(labels: frozenset[str], body: str, label: str, status_block: str) -> bool:
+    """Return whether labels and body show this phase already."""
+    same_labels = marks.with_phase(labels, label) == labels
+    return same_labels and marks.with_status(body, status_block) == body.replace("\r\n", "\n")
+
+
+def ensure_comment(
+    api: session.Api, repository: str, number: int, *, marker: str, body: str
+) -> str:
+    """Post a comment with the marker, or edit ours that has it; return its id."""
+    path = f"/repos/{repository}/issues/{number}/comments"
+    text = marks.marked(body, marker)
+    try:
+        for comment in api.pages(path):
+            if marks.has_key(comment["body"], marker):
+                if comment["body"].replace("\r\n", "\n") != text:
+                    where = f"/repos/{repository}/issues/comments/{comment['id']}"
+                    api.send("PATCH", where, {"body": text})
+                return str(comment["id"])
+        return str(api.send("POST", path, {"body": text})["id"])
+    except errors.NotFound as exc:
+        raise repositories.not_visible(repository, _WRITE) from exc
+
+
+def merge(api: session.Api, pull: facts.PullRequestFacts, *, sha: str, method: str) -> str:
+    """Merge if the head still is ``sha``; return the merge commit, also when merged already.
+
+    Answers: https://docs.github.com/en/rest/pulls/pulls#merge-a-pull-request
+    """
+    path = f"/repos/{pull.repository}/pulls/{pull.number}"
+    try:
+        answer = api.send("PUT", f"{path}/merge", {"sha": sha, "merge_method": method})
+        return str(answer["sha"])
+    except errors.NotFound as exc:
+        raise repositories.not_visible(pull.repository, f"contents: write, {_WRITE}") from exc
+    except translation.RefusedError as exc:
+        return _refused_merge(api.get(path), sha, method, exc)
+
+
+def close(api: session.Api, repository: str, number: int) -> None:
+    """Close; closed or merged already is fine."""
+    path = f"/repos/{repository}/pulls/{number}"
+    try:
+        if api.get(path)["state"] != "closed":
+            api.send("PATCH", path, {"state": "closed"})
+    except errors.NotFound as exc:
+        raise repositories.explain_missing(api, repository, exc, _WRITE) from exc
+
+
+def _refused_merge(
+    pull: Mapping[str, Any], sha: str, method: str, refusal: translation.RefusedError
+) -> str:
+    """Return the merge commit of one that is merged already, else raise what the refusal means."""
+    if pull["merged"]:
+        return str(pull["merge_commit_sha"])
+    if pull["state"] != "open" or pull["head"]["sha"] != sha:
+        raise errors.Conflict("the pull request was closed or its head has moved") from refusal
+    if refusal.says("base branch was modified", "head branch was modified"):
+        raise errors.Conflict(refusal.text) from refusal
+    if refusal.says("not allowed on this repository"):
+        raise errors.PolicyInvalid(
+            f"the repository does not allow merge method {method}: {refusal.text}",
+            reason="MergeMethodNotAllowed",
+            system=translation.SYSTEM,
+        ) from refusal
+    if pull["mergeable"] is None:
+        raise errors.Transient(
+            "GitHub has not computed yet whether this can be merged", system=translation.SYSTEM
+        ) from refusal
+    raise errors.HandOver("NotMergeable", f"GitHub refuses the merge: {refusal.text}") from refusal
+
+
+def _open(api: session.Api, draft: ports.PullRequestDraft) -> int:
+    body = {
+        "title": draft.title,
+        "body": marks.with_key(draft.body, draft.key),
+        "head": draft.branch,
+        "base": draft.base,
+        "draft": draft.draft,
+        "maintainer_can_modify": True,
+    }
+    try:
+        return int(api.send("POST", f"/repos/{draft.repository}/pulls", body)["number"])
+    except errors.NotFound as exc:
+        raise repositories.not_visible(draft.repository, _WRITE) from exc
+    except translation.RefusedError as exc:
+        if exc.says("already exists"):
+            number = find_number(api, draft.repository, draft.branch, draft.key)
+            if number is not None:
+                return number
+            message = f"another pull request from {draft.branch} is open that is not ours"
+            raise errors.HandOver("PullRequestTaken", message) from exc
+        raise
+
+
+def _complete(api: session.Api, draft: ports.PullRequestDraft, number: int) -> None:
+    """Set labels and ask reviewers where that has not been done, also after a crash in between."""
+    pull = api.get(f"/repos/{draft.repository}/pulls/{number}")
+    if pull["state"] != "open":
+        return
+    missing = sorted(set(draft.labels) - {label["name"] for label in pull["labels"]})
+    issue = f"/repos/{draft.repository}/issues/{number}"
+    if missing:
+        for label in missing:
+            _ensure_label(api, draft.repository, label)
+        api.send("POST", f"{issue}/labels", {"labels": missing})
+    asked = pull["requested_reviewers"] or pull.get("requested_teams")
+    if draft.reviewers and not asked:
+        _ask_reviewers(api, draft, number)
+
+
+def _ask_reviewers(api: session.Api, draft: ports.PullRequestDraft, number: int) -> None:
+    """Ask people and ``org/team``; one who may not review is no reason to fail."""
+    path = f"/repos/{draft.repository}/pulls/{number}"
+    if list(api.pages(f"{path}/reviews", limit=1)):
+        return  # who has reviewed is no longer among the requested
+    people = [name for name in draft.reviewers if "/" not in name]
+    teams = [name.partition("/")[2] for name in draft.reviewers if "/" in name]
+    body = {"reviewers": people, "team_reviewers": teams}
+    try:
+        api.send("POST", f"{path}/requested_reviewers", {k: v for k, v in body.items() if v})
+    except translation.RefusedError as exc:
+        _LOG.warning("reviewers of %s#%d refused: %s", draft.repository, number, exc.text)
+
+
+def _ensure_label(api: session.Api, repository: str, label: str) -> None:
+    path = f"/repos/{repository}/labels"
+    try:
+        api.get(f"{path}/{session.quote_all(label)}")
+    except errors.NotFound:
+        body = {"name": label, "color": _LABEL_COLOUR, "description": "Set by selfheal"}
+        try:
+            api.send("POST", path, body)
+        except translation.RefusedError as exc:
+            if not exc.says("already_exists", "already exists"):
+                raise
