@@ -6,7 +6,18 @@ import argparse
 import os
 import sys
 
-from hack.cluster import binaries, config, current, images, kind, local, operator_image, packages, processes, ui
+from hack.cluster import (
+    binaries,
+    config,
+    current,
+    images,
+    kind_cluster,
+    local,
+    operator_image,
+    packages,
+    processes,
+    ui,
+)
 
 
 def mode() -> str:
@@ -21,11 +32,11 @@ def mode() -> str:
     owner = processes.read_owner()
     if owner is not None and owner.clone == str(config.ROOT):
         return "local"
-    return "kind" if kind.docker_answers() else "local"
+    return "kind" if kind_cluster.docker_answers() else "local"
 
 
 def _up(_: argparse.Namespace) -> int:
-    {"current": current.up, "kind": kind.up, "local": local.up}[mode()]()
+    {"current": current.up, "kind": kind_cluster.up, "local": local.up}[mode()]()
     return 0
 
 
@@ -33,12 +44,16 @@ def _down(arguments: argparse.Namespace) -> int:
     if arguments.any:
         local.down(any_clone=True)
         return 0
-    {"current": current.down, "kind": kind.down, "local": local.down}[mode()]()
+    {"current": current.down, "kind": kind_cluster.down, "local": local.down}[mode()]()
     return 0
 
 
 def _status(_: argparse.Namespace) -> int:
-    return 0 if {"current": current.status, "kind": kind.status, "local": local.status}[mode()]() else 3
+    return (
+        0
+        if {"current": current.status, "kind": kind_cluster.status, "local": local.status}[mode()]()
+        else 3
+    )
 
 
 def _build(arguments: argparse.Namespace) -> int:
@@ -61,9 +76,11 @@ def _images(arguments: argparse.Namespace) -> int:
 def _operator_image(arguments: argparse.Namespace) -> int:
     chosen = mode()
     if chosen == "current":
-        raise ui.ClusterError("CLUSTER=current: build the image with your own tools and push it to your registry")
+        raise ui.ClusterError(
+            "CLUSTER=current: build the image with your own tools and push it to your registry"
+        )
     if chosen == "kind":
-        kind.operator_image()
+        kind_cluster.operator_image()
     else:
         packages.ensure()
         operator_image.ensure(arguments.file, arguments.context, arguments.tag)
@@ -71,19 +88,29 @@ def _operator_image(arguments: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python3 -m hack.cluster", description="The project's local cluster.")
+    parser = argparse.ArgumentParser(
+        prog="python3 -m hack.cluster", description="The project's local cluster."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="build what is missing and start").set_defaults(run=_up)
     down = commands.add_parser("down", help="stop and leave nothing behind")
-    down.add_argument("--any", action="store_true", help="also a cluster that another clone started")
+    down.add_argument(
+        "--any", action="store_true", help="also a cluster that another clone started"
+    )
     down.set_defaults(run=_down)
-    commands.add_parser("status", help="what runs; exit code 0 up, 3 down").set_defaults(run=_status)
+    commands.add_parser("status", help="what runs; exit code 0 up, 3 down").set_defaults(
+        run=_status
+    )
     build = commands.add_parser("build", help="build the binaries only")
     build.add_argument("--helm", action="store_true", help="helm instead of Kubernetes")
     build.set_defaults(run=_build)
-    pictures = commands.add_parser("images", help="make test images and bases, push them to the local registry")
+    pictures = commands.add_parser(
+        "images", help="make test images and bases, push them to the local registry"
+    )
     for group in images.GROUPS:
-        pictures.add_argument(f"--{group}", action="store_true", help=", ".join(images.GROUPS[group]))
+        pictures.add_argument(
+            f"--{group}", action="store_true", help=", ".join(images.GROUPS[group])
+        )
     pictures.set_defaults(run=_images)
     own = commands.add_parser("operator-image", help="build the project's Dockerfile and push it")
     own.add_argument("--file", default=str(config.ROOT / "Dockerfile"), help="another Dockerfile")

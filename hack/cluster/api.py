@@ -18,12 +18,18 @@ class Api:
         self._context = ssl.create_default_context(cafile=str(config.PKI / "ca.crt"))
         self._context.load_cert_chain(config.PKI / "admin.crt", config.PKI / "admin.key")
 
-    def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, str]:
+    def request(
+        self, method: str, path: str, body: dict[str, Any] | None = None
+    ) -> tuple[int, str]:
         """Return status and body; status 0 when the server cannot be reached within 5 s."""
-        connection = http.client.HTTPSConnection("127.0.0.1", config.API_PORT, timeout=5, context=self._context)
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", config.API_PORT, timeout=5, context=self._context
+        )
         try:
             payload = None if body is None else json.dumps(body)
-            connection.request(method, path, body=payload, headers={"Content-Type": "application/json"})
+            connection.request(
+                method, path, body=payload, headers={"Content-Type": "application/json"}
+            )
             answer = connection.getresponse()
             return answer.status, answer.read().decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:

@@ -72,7 +72,9 @@ def build(module: Module = KUBERNETES, only: tuple[str, ...] = ()) -> None:
     began = time.monotonic()
     for name in todo:
         number = f"{wanted.index(name) + 1}/{len(wanted)}"
-        with ui.step(f"building {name} ({number}) from Go modules; log: {target / 'build.log'}", every=20):
+        with ui.step(
+            f"building {name} ({number}) from Go modules; log: {target / 'build.log'}", every=20
+        ):
             part = target / f".{name}.{os.getpid()}.part"
             try:
                 ui.run(
@@ -85,7 +87,9 @@ def build(module: Module = KUBERNETES, only: tuple[str, ...] = ()) -> None:
                 part.replace(target / name)
             finally:
                 part.unlink(missing_ok=True)
-    ui.say(f"{len(todo)} of {len(wanted)} programs built in {time.monotonic() - began:.0f} s, kept in {target}")
+    ui.say(
+        f"{len(todo)} of {len(wanted)} programs built in {time.monotonic() - began:.0f} s, kept in {target}"
+    )
 
 
 def _check_go() -> None:

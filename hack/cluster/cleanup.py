@@ -7,12 +7,13 @@ import json
 import os
 import shutil
 import signal
+import socket
 import time
 from pathlib import Path
 
 from hack.cluster import config, daemons, network, processes, ui
 
-_KEPT = {"logs", "registry-password"}
+_KEPT = {"logs", "registry-password", "operator-image"}
 _HOSTPATH = Path("/tmp/hostpath_pv")
 _TASKS = config.CONTAINERD_STATE / "io.containerd.runtime.v2.task" / "k8s.io"
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -36,7 +37,9 @@ def take_down(owner: processes.Owner | None, state: Path = config.STATE) -> None
     recorded = owner.processes if owner is not None and same_boot else []
     for name in daemons.STOP_ORDER:
         # The API server would drain for a minute while a watch is open: everything of it is thrown away anyway.
-        processes.stop([p for p in recorded if p.name == name], patience=3 if name == "kube-apiserver" else 10)
+        processes.stop(
+            [p for p in recorded if p.name == name], patience=3 if name == "kube-apiserver" else 10
+        )
     _end_containers()
     processes.stop([p for name in daemons.LAST for p in recorded if p.name == name], patience=10)
     processes.stop(recorded, patience=5)
@@ -52,11 +55,11 @@ def take_down(owner: processes.Owner | None, state: Path = config.STATE) -> None
 
 def shims() -> list[int]:
     """Pids of containerd's shims that serve our containerd: known by our socket among their arguments."""
-    socket = str(config.CONTAINERD_SOCKET)
+    address = str(config.CONTAINERD_SOCKET)
     found = []
     for pid in processes.all_pids():
         words = processes.command_line(pid)
-        if words and Path(words[0]).name.startswith("containerd-shim") and socket in words:
+        if words and Path(words[0]).name.startswith("containerd-shim") and address in words:
             found.append(pid)
     return found
 
@@ -67,7 +70,9 @@ def container_processes() -> list[int]:
     found = []
     for pid in processes.all_pids():
         groups = processes.cgroups(pid)
-        if "/kubepods" in groups and any(line.rpartition("/")[2] in ids for line in groups.splitlines()):
+        if "/kubepods" in groups and any(
+            line.rpartition("/")[2] in ids for line in groups.splitlines()
+        ):
             found.append(pid)
     return found
 
@@ -85,7 +90,9 @@ def mounts(state: Path = config.STATE) -> list[str]:
 
 def leftovers(state: Path = config.STATE) -> list[str]:
     """Everything of a cluster that is still on this machine, named; empty after a clean `down`."""
-    found = [f"shim {pid}" for pid in shims()] + [f"container process {pid}" for pid in container_processes()]
+    found = [f"shim {pid}" for pid in shims()] + [
+        f"container process {pid}" for pid in container_processes()
+    ]
     found += [f"mount {point}" for point in mounts(state)]
     found += [f"network namespace {path}" for path in pod_namespaces()]
     return found + network.leftovers()
@@ -123,7 +130,9 @@ def pod_namespaces() -> list[Path]:
     for record in _CNI_RESULTS.glob(f"{config.CNI_NETWORK}-*"):
         with contextlib.suppress(OSError, ValueError, KeyError):
             interfaces = json.loads(record.read_text())["result"]["interfaces"]
-            paths = {Path(interface["sandbox"]) for interface in interfaces if interface.get("sandbox")}
+            paths = {
+                Path(interface["sandbox"]) for interface in interfaces if interface.get("sandbox")
+            }
             found += [path for path in paths if path.name.startswith("cni-") and path.exists()]
     return found
 
@@ -141,9 +150,21 @@ def _remove_network_namespaces() -> None:
         with contextlib.suppress(OSError):
             address = (bundle / "address").read_text().strip().removeprefix("unix://")
             Path(address).unlink(missing_ok=True)
+    _remove_dead_socket(Path("/var/lib/kubelet/device-plugins/kubelet.sock"))
     for folder in _EMPTY_WHEN_UNUSED:
         with contextlib.suppress(OSError):
             Path(folder).rmdir()
+
+
+def _remove_dead_socket(path: Path) -> None:
+    """Remove a socket that the kubelet made at a fixed place, unless somebody listens on it."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+        except OSError:
+            return
 
 
 def _remove_cgroups() -> None:

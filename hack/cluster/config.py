@@ -79,3 +79,5 @@ KIND_NODE_IMAGE = (
 """The image that kind v0.30.0 (see kind/go.mod) was released with."""
 
 OPERATOR_IMAGE = "docker.io/selfheal/operator:dev"
+OPERATOR_IMAGE_FILE = STATE / "operator-image"
+"""Holds the last built operator image by digest, as a manifest can name it."""

@@ -20,13 +20,17 @@ def kubectl() -> Path:
 def up() -> None:
     """Check that the current cluster answers and copy its kubeconfig's current context to `.cluster/`."""
     if config.MODE_FILE.exists() and config.MODE_FILE.read_text().strip() != "current":
-        raise ui.ClusterError("this clone has a cluster of its own: take it down first (CLUSTER= make cluster-down)")
+        raise ui.ClusterError(
+            "this clone has a cluster of its own: take it down first (CLUSTER= make cluster-down)"
+        )
     text = ui.run([kubectl(), "config", "view", "--minify", "--flatten", "--raw"])
     config.STATE.mkdir(parents=True, exist_ok=True)
     config.KUBECONFIG.touch(mode=0o600)
     config.KUBECONFIG.write_text(text)
     if not status():
-        raise ui.ClusterError("the current KUBECONFIG's cluster does not answer: see the lines above")
+        raise ui.ClusterError(
+            "the current KUBECONFIG's cluster does not answer: see the lines above"
+        )
     config.MODE_FILE.write_text("current\n")
 
 

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from hack.cluster import api, binaries, config, network, pki, processes, registry, settings_files, ui
+from hack.cluster import (
+    api,
+    binaries,
+    config,
+    network,
+    pki,
+    processes,
+    registry,
+    settings_files,
+    ui,
+)
 
-STOP_ORDER = ("kubelet", "kube-proxy", "kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd")
+STOP_ORDER = (
+    "kubelet",
+    "kube-proxy",
+    "kube-scheduler",
+    "kube-controller-manager",
+    "kube-apiserver",
+    "etcd",
+)
 """Whoever writes to the API server ends before it does, and it before its store."""
 
 LAST = ("containerd", "registry-auth", "registry-loopback", "registry")
@@ -33,7 +51,9 @@ def start(owner: processes.Owner) -> None:
     settings_files.write()
     network.create()
     for name, *_ in registry.SERVERS:
-        processes.start(owner, name, ["docker-registry", "serve", settings_files.registry_config(name)])
+        processes.start(
+            owner, name, ["docker-registry", "serve", settings_files.registry_config(name)]
+        )
     processes.start(owner, "containerd", ["containerd", "-c", settings_files.CONTAINERD_CONFIG])
     etcd = f"http://127.0.0.1:{config.ETCD_PORT}"
     peer = f"http://127.0.0.1:{config.ETCD_PEER_PORT}"
@@ -60,7 +80,14 @@ def start(owner: processes.Owner) -> None:
     )
 
 
-def _await(owner: processes.Owner, names: tuple[str, ...], what: str, condition: object, *, seconds: float) -> None:
+def _await(
+    owner: processes.Owner,
+    names: tuple[str, ...],
+    what: str,
+    condition: Callable[[], bool],
+    *,
+    seconds: float,
+) -> None:
     """Wait, but no longer than the daemons concerned live."""
 
     def check() -> bool:
@@ -68,7 +95,7 @@ def _await(owner: processes.Owner, names: tuple[str, ...], what: str, condition:
         for name in names:
             if not processes.alive(owner.process(name)):
                 raise ui.ClusterError(f"{name} ended at once:\n{_tail(name)}")
-        return bool(condition())  # type: ignore[operator]
+        return condition()
 
     ui.wait_for(what, check, seconds=seconds)
 

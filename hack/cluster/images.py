@@ -30,7 +30,9 @@ class Recipe:
 
     def key(self) -> str:
         """A hash of everything that decides the content."""
-        what = json.dumps([_FORMAT, dataclasses.asdict(self), rootfs.version(self.tree)], sort_keys=True)
+        what = json.dumps(
+            [_FORMAT, dataclasses.asdict(self), rootfs.version(self.tree)], sort_keys=True
+        )
         return hashlib.sha256(what.encode()).hexdigest()[:16]
 
 
@@ -53,7 +55,18 @@ RECIPES = {
         packages=("curl", "procps", "ca-certificates"),
     ),
     "nginx": Recipe(
-        _library("nginx", "latest", "stable", "1.24", "1.25", "1.25.5", "1.26", "1.27", "1.27.0", "1.25-alpine")
+        _library(
+            "nginx",
+            "latest",
+            "stable",
+            "1.24",
+            "1.25",
+            "1.25.5",
+            "1.26",
+            "1.27",
+            "1.27.0",
+            "1.25-alpine",
+        )
         + _library("nginx", "1.27-alpine", "alpine"),
         {
             "Env": [_PATH],
@@ -92,7 +105,9 @@ ln -sf /dev/stderr /var/log/nginx/error.log
 """,
     ),
     "python": Recipe(
-        _library("python", "latest", "3", "3-slim", "3.9", "3.9-slim", "3.10-slim", "3.11", "3.11-slim")
+        _library(
+            "python", "latest", "3", "3-slim", "3.9", "3.9-slim", "3.10-slim", "3.11", "3.11-slim"
+        )
         + _library("python", "3.11-slim-bookworm", "3.12-slim", "3.12"),
         {"Env": [_PATH, "LANG=C.UTF-8"], "Cmd": ["python3"]},
         packages=("python3", "python3-venv", "python3-pip", "ca-certificates"),
@@ -105,27 +120,63 @@ ln -s /usr/bin/python3 /usr/local/bin/python3
     "golang": Recipe(
         _library("golang", "1.26", "1.26-bookworm", "latest"),
         {
-            "Env": ["PATH=/go/bin:/usr/local/go/bin:" + _PATH.removeprefix("PATH="), "GOPATH=/go", "GOTOOLCHAIN=local"],
+            "Env": [
+                "PATH=/go/bin:/usr/local/go/bin:" + _PATH.removeprefix("PATH="),
+                "GOPATH=/go",
+                "GOTOOLCHAIN=local",
+            ],
             "Cmd": ["bash"],
             "WorkingDir": "/go",
         },
         packages=("ca-certificates", "git"),
         tree="go",
     ),
+    "httpd": Recipe(
+        _library("httpd", "latest", "2.4", "2.4-alpine"),
+        {
+            "Env": [_PATH],
+            "Cmd": ["busybox", "httpd", "-f", "-v", "-p", "80", "-h", "/usr/local/apache2/htdocs"],
+            "ExposedPorts": {"80/tcp": {}},
+        },
+        packages=("busybox-static", "curl"),
+        script="""
+mkdir -p /usr/local/apache2/htdocs
+echo '<html><body><h1>It works!</h1></body></html>' > /usr/local/apache2/htdocs/index.html
+""",
+    ),
+    "redis": Recipe(
+        _library("redis", "latest", "7", "7.0", "7.2", "6", "7-alpine", "alpine"),
+        {
+            "Env": [_PATH],
+            "Cmd": ["redis-server", "--bind", "0.0.0.0", "--protected-mode", "no"],
+            "WorkingDir": "/data",
+            "ExposedPorts": {"6379/tcp": {}},
+        },
+        packages=("redis-server",),
+        script="mkdir -p /data && chown redis:redis /data",
+    ),
+    "node": Recipe(
+        _library("node", "latest", "18", "18-slim", "20", "20-slim", "20-bookworm-slim", "lts"),
+        {"Env": [_PATH], "Cmd": ["node"]},
+        packages=("nodejs", "ca-certificates"),
+    ),
     "jre": Recipe(
         _library("eclipse-temurin", "17", "17-jre", "17-jdk")
         + _library("openjdk", "17", "17-slim", "17-jdk-slim", "17-jre-slim", "latest"),
-        {"Env": [_PATH, "JAVA_HOME=/usr/lib/jvm/java-17-openjdk-amd64", "LANG=C.UTF-8"], "Cmd": ["java", "-version"]},
+        {
+            "Env": [_PATH, "JAVA_HOME=/usr/lib/jvm/java-17-openjdk-amd64", "LANG=C.UTF-8"],
+            "Cmd": ["java", "-version"],
+        },
         packages=("openjdk-17-jre-headless", "ca-certificates"),
     ),
 }
 
 GROUPS = {
-    "core": ("pause", "busybox", "debian", "nginx", "python"),
+    "core": ("pause", "busybox", "debian", "nginx", "python", "httpd", "redis", "jre"),
     "build": ("python", "golang"),
-    "jre": ("jre",),
+    "extra": ("node",),
 }
-"""What `up` needs, what the operator's image is built on, what only JVM tests need."""
+"""What `up` needs, what the operator's image is built on, what is made only when asked for."""
 
 
 def ensure(group: str) -> None:
@@ -141,7 +192,9 @@ def ensure(group: str) -> None:
         began = time.monotonic()
         with registry.serve() as client:
             for number, name in enumerate(todo, 1):
-                with ui.step(f"making image {name} ({number}/{len(todo)}); log: {rootfs.LOG}", every=15):
+                with ui.step(
+                    f"making image {name} ({number}/{len(todo)}); log: {rootfs.LOG}", every=15
+                ):
                     _make(client, name)
         ui.say(f"{len(todo)} images made and pushed in {time.monotonic() - began:.0f} s")
 
@@ -184,7 +237,9 @@ def _make(client: registry.Client, name: str) -> None:
             assert file is not None
             client.push_blob(home, file, digest)
         client.push_image(names, layers, recipe.settings, home=home)
-    _record(name).write_text(json.dumps({"key": recipe.key(), "layers": [digest for _, digest, _ in layers]}))
+    _record(name).write_text(
+        json.dumps({"key": recipe.key(), "layers": [digest for _, digest, _ in layers]})
+    )
 
 
 def _layer(path: Path) -> tuple[Path | None, str, int]:

@@ -9,7 +9,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from hack.cluster import api, binaries, cleanup, config, daemons, images, network, packages, processes, registry, ui
+from hack.cluster import (
+    api,
+    binaries,
+    cleanup,
+    config,
+    daemons,
+    images,
+    network,
+    packages,
+    processes,
+    registry,
+    ui,
+)
 
 _LONGEST_STATE_PATH = 70
 """Bytes: the kubelet's sockets under it must stay below the kernel's 107."""
@@ -30,18 +42,25 @@ def _lock() -> Iterator[None]:
 
 def is_alive(owner: processes.Owner | None) -> bool:
     """Whether the recorded cluster still serves: its API server runs, in this boot."""
-    return owner is not None and owner.boot == processes.boot_id() and processes.alive(owner.process("kube-apiserver"))
+    return (
+        owner is not None
+        and owner.boot == processes.boot_id()
+        and processes.alive(owner.process("kube-apiserver"))
+    )
 
 
 def dead_processes(owner: processes.Owner) -> list[str]:
-    """Names of daemons of the cluster that no longer run."""
-    return [p.name for p in owner.processes if not processes.alive(p)]
+    """Names of the daemons that a whole cluster has and that do not run (an `up` may have been interrupted)."""
+    names = (*daemons.STOP_ORDER, *daemons.LAST)
+    return [name for name in names if not processes.alive(owner.process(name))]
 
 
 def up() -> None:
     """Build what is missing, remove a dead cluster's remains, start; returns when the node is Ready."""
     if len(str(config.STATE)) > _LONGEST_STATE_PATH:
-        raise ui.ClusterError(f"the path {config.STATE} is too long for the kubelet's sockets: clone elsewhere")
+        raise ui.ClusterError(
+            f"the path {config.STATE} is too long for the kubelet's sockets: clone elsewhere"
+        )
     packages.ensure()
     binaries.build()
     images.ensure("core")
@@ -68,7 +87,11 @@ def up() -> None:
 def _clear(owner: processes.Owner | None) -> None:
     remains = cleanup.leftovers()
     if owner is not None or remains:
-        of = "" if owner is None or owner.clone == str(config.ROOT) else f" (of the clone {owner.clone})"
+        of = (
+            ""
+            if owner is None or owner.clone == str(config.ROOT)
+            else f" (of the clone {owner.clone})"
+        )
         ui.say(f"an earlier cluster died uncleanly{of}: removing {len(remains)} remains")
         cleanup.take_down(owner, Path(owner.state) if owner is not None else config.STATE)
     cleanup.take_down(None)
@@ -79,9 +102,11 @@ def _check_ports() -> None:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("0.0.0.0", port))  # noqa: S104 - a probe: closed at once
+                probe.bind(("0.0.0.0", port))
             except OSError as error:
-                raise ui.ClusterError(f"port {port}, needed by the cluster's {what}, is in use") from error
+                raise ui.ClusterError(
+                    f"port {port}, needed by the cluster's {what}, is in use"
+                ) from error
 
 
 def _start() -> None:
@@ -90,7 +115,9 @@ def _start() -> None:
     for log in config.LOGS.glob("*.log"):
         log.unlink()
     config.LOGS.mkdir(parents=True, exist_ok=True)
-    owner = processes.Owner(str(config.ROOT), str(config.STATE), processes.boot_id(), [], network.snapshot())
+    owner = processes.Owner(
+        str(config.ROOT), str(config.STATE), processes.boot_id(), [], network.snapshot()
+    )
     processes.write_owner(owner)
     ui.say("starting the control plane and the node ...")
     daemons.start(owner)
@@ -106,8 +133,15 @@ def down(*, any_clone: bool = False) -> None:
     """Stop the cluster and remove all of it; another clone's only with `any_clone`. May be repeated."""
     with _lock():
         owner = processes.read_owner()
-        if owner is not None and owner.clone != str(config.ROOT) and is_alive(owner) and not any_clone:
-            ui.say(f"nothing to do: the cluster that runs here is of the clone {owner.clone} (--any takes it down)")
+        if (
+            owner is not None
+            and owner.clone != str(config.ROOT)
+            and is_alive(owner)
+            and not any_clone
+        ):
+            ui.say(
+                f"nothing to do: the cluster that runs here is of the clone {owner.clone} (--any takes it down)"
+            )
             return
         began = time.monotonic()
         ui.say("taking the cluster down ...")
@@ -117,24 +151,34 @@ def down(*, any_clone: bool = False) -> None:
         remains = cleanup.leftovers()
         if remains:
             raise ui.ClusterError(f"left behind: {', '.join(remains)}")
-        ui.say(f"down in {time.monotonic() - began:.1f} s, nothing left behind (logs stay in {config.LOGS})")
+        ui.say(
+            f"down in {time.monotonic() - began:.1f} s, nothing left behind (logs stay in {config.LOGS})"
+        )
 
 
 def status() -> bool:
     """Print what runs; whether this clone's cluster is whole."""
     owner = processes.read_owner()
-    if owner is None or not any(processes.alive(p) for p in owner.processes) or owner.boot != processes.boot_id():
+    if (
+        owner is None
+        or not any(processes.alive(p) for p in owner.processes)
+        or owner.boot != processes.boot_id()
+    ):
         ui.say("down")
         remains = cleanup.leftovers()
         if remains:
             shown = "; ".join(remains[:4]) + ("; ..." if len(remains) > 4 else "")
-            ui.say(f"  {len(remains)} remains of a cluster that died uncleanly ({shown}): `up` or `down` removes them")
+            ui.say(
+                f"  {len(remains)} remains of a cluster that died uncleanly ({shown}): `up` or `down` removes them"
+            )
         return False
     if owner.clone != str(config.ROOT):
         ui.say(f"down here; a cluster of the clone {owner.clone} is on this machine")
         return False
     for process in owner.processes:
-        ui.say(f"  {process.name:<24} {'running' if processes.alive(process) else 'DEAD':<8} pid {process.pid}")
+        ui.say(
+            f"  {process.name:<24} {'running' if processes.alive(process) else 'DEAD':<8} pid {process.pid}"
+        )
     ready = api.Api().node_ready() if (config.PKI / "admin.crt").exists() else False
     answers = registries_answer()
     ui.say(f"  node {config.NODE_NAME:<19} {'Ready' if ready else 'NOT READY'}")
@@ -153,5 +197,7 @@ def registries_answer() -> dict[str, bool]:
     found = {}
     for _, address, _, auth in registry.SERVERS:
         host, _, port = address.partition(":")
-        found[f"{address}{' (password)' if auth else ''}"] = registry.Client(host, int(port)).ready()
+        found[f"{address}{' (password)' if auth else ''}"] = registry.Client(
+            host, int(port)
+        ).ready()
     return found

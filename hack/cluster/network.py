@@ -56,7 +56,9 @@ def link_exists(name: str) -> bool:
 
 def leftovers() -> list[str]:
     """Devices and rule chains of a cluster that are still there, named."""
-    found = [f"bridge {name}" for name in (config.NODE_BRIDGE, config.POD_BRIDGE) if link_exists(name)]
+    found = [
+        f"bridge {name}" for name in (config.NODE_BRIDGE, config.POD_BRIDGE) if link_exists(name)
+    ]
     for program in _programs():
         chains = [c for _, names in _ours(program).items() for c in names]
         found += [f"{program} chain {name}" for name in chains]
@@ -111,5 +113,7 @@ def _flush(program: str) -> None:
         lines += [f"-F {chain}" for chain in chains]
         lines += [f"-X {chain}" for chain in chains]
     if commands:
-        text = "".join(f"*{table}\n" + "\n".join(lines) + "\nCOMMIT\n" for table, lines in commands.items())
+        text = "".join(
+            f"*{table}\n" + "\n".join(lines) + "\nCOMMIT\n" for table, lines in commands.items()
+        )
         ui.run([f"{program}-restore", "--noflush"], stdin=text)

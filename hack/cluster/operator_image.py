@@ -12,7 +12,16 @@ from hack.cluster import config, images, registry, ui
 
 _CA = Path("/etc/ssl/certs/ca-certificates.crt")
 _STORE = config.CACHE / "buildah"
-_SKIPPED = {"__pycache__", ".git", ".venv", ".cluster", ".pytest_cache", ".mypy_cache", ".ruff_cache", "node_modules"}
+_SKIPPED = {
+    "__pycache__",
+    ".git",
+    ".venv",
+    ".cluster",
+    ".pytest_cache",
+    ".mypy_cache",
+    ".ruff_cache",
+    "node_modules",
+}
 
 
 def key(dockerfile: Path, context: Path, tag: str) -> str:
@@ -32,10 +41,14 @@ def _inputs(dockerfile: Path, context: Path) -> list[Path]:
     """Files under the sources that the Dockerfile copies from the context (COPY and ADD, wildcards allowed)."""
     found: set[Path] = set()
     for source in _copied(dockerfile.read_text()):
-        for start in [context] if source in (".", "./") else sorted(context.glob(source.lstrip("/"))):
+        for start in (
+            [context] if source in (".", "./") else sorted(context.glob(source.lstrip("/")))
+        ):
             candidates = [start] if start.is_file() else start.rglob("*")
             found.update(
-                p for p in candidates if p.is_file() and not _SKIPPED & set(p.relative_to(context).parts)
+                p
+                for p in candidates
+                if p.is_file() and not _SKIPPED & set(p.relative_to(context).parts)
             )
     return sorted(found)
 
@@ -44,7 +57,11 @@ def _copied(text: str) -> list[str]:
     sources: list[str] = []
     for line in text.replace("\\\n", " ").splitlines():
         words = line.split()
-        if words and words[0].upper() in ("COPY", "ADD") and not any(w.startswith("--from=") for w in words):
+        if (
+            words
+            and words[0].upper() in ("COPY", "ADD")
+            and not any(w.startswith("--from=") for w in words)
+        ):
             paths = [w.strip('[]",') for w in words[1:] if not w.startswith("--")]
             sources += [p for p in paths[:-1] if not p.startswith("<<")]
     return sources
@@ -67,15 +84,27 @@ def ensure(dockerfile: str, context: str, tag: str) -> None:
         except (FileNotFoundError, ValueError):
             known = {}
         if known.get("key") == wanted and known.get("digest") == client.digest(repository, version):
+            _announce(tag, known["digest"])
             ui.say(f"{tag} is up to date ({known['digest'][:19]})")
             return
         if known.get("key") == wanted and _retag(client, repository, version, known):
+            _announce(tag, known["digest"])
             return
         _build(file, folder, tag, client)
         digest = client.digest(repository, version)
+        if digest is None:
+            raise ui.ClusterError(f"{tag} was pushed, but the registry does not have it")
         record.write_text(json.dumps({"key": wanted, "digest": digest}))
+        _announce(tag, digest)
         size = sum(layer["size"] for layer in client.manifest(repository, version)["layers"])
-        ui.say(f"{tag}: {digest and digest[:19]}, {size / 1e6:.0f} MB, in the registry")
+        ui.say(f"{tag}: {digest[:19]}, {size / 1e6:.0f} MB, in the registry")
+
+
+def _announce(tag: str, digest: str) -> None:
+    """Write down the operator's image by digest: a tag that moves is not pulled again by itself."""
+    if tag == config.OPERATOR_IMAGE:
+        config.STATE.mkdir(parents=True, exist_ok=True)
+        config.OPERATOR_IMAGE_FILE.write_text(f"{tag.rpartition(':')[0]}@{digest}\n")
 
 
 def _retag(client: registry.Client, repository: str, version: str, known: dict[str, str]) -> bool:
@@ -100,7 +129,14 @@ def _build(file: Path, context: Path, tag: str, client: registry.Client) -> None
     )
     log = config.LOGS / "image.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    store = ["--root", _STORE / "storage", "--runroot", _STORE / "run", "--storage-driver", "overlay"]
+    store: list[str | Path] = [
+        "--root",
+        _STORE / "storage",
+        "--runroot",
+        _STORE / "run",
+        "--storage-driver",
+        "overlay",
+    ]
     env = {"CONTAINERS_REGISTRIES_CONF": str(conf), "BUILDAH_FORMAT": "oci"}
     secret = ["--secret", f"id=ca,src={_CA}"] if _CA.exists() else []
     with ui.step(f"buildah builds {tag} from {file}; log: {log}"):
@@ -123,10 +159,17 @@ def _build(file: Path, context: Path, tag: str, client: registry.Client) -> None
 
 def _go_caches() -> list[str]:
     """Lend the host's Go caches to builds inside: what was compiled once is not compiled again."""
-    done = subprocess.run(["go", "env", "GOMODCACHE", "GOCACHE"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["go", "env", "GOMODCACHE", "GOCACHE"], capture_output=True, text=True, check=False
+    )
     places = done.stdout.split()
     if done.returncode != 0 or len(places) != 2:
         return []
     for place in places:
         Path(place).mkdir(parents=True, exist_ok=True)
-    return ["--volume", f"{places[0]}:/go/pkg/mod:rw", "--volume", f"{places[1]}:/root/.cache/go-build:rw"]
+    return [
+        "--volume",
+        f"{places[0]}:/go/pkg/mod:rw",
+        "--volume",
+        f"{places[1]}:/root/.cache/go-build:rw",
+    ]

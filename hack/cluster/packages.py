@@ -44,7 +44,11 @@ def missing() -> list[str]:
 
 def _there(program: str) -> bool:
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    return Path(program).exists() if program.startswith("/") else shutil.which(program, path=path) is not None
+    return (
+        Path(program).exists()
+        if program.startswith("/")
+        else shutil.which(program, path=path) is not None
+    )
 
 
 def ensure() -> None:
@@ -54,7 +58,9 @@ def ensure() -> None:
         return
     names = " ".join(wanted)
     if os.geteuid() != 0:
-        raise ui.ClusterError(f"missing packages, and only root can install them: apt-get install {names}")
+        raise ui.ClusterError(
+            f"missing packages, and only root can install them: apt-get install {names}"
+        )
     if shutil.which("apt-get") is None:
         raise ui.ClusterError(f"missing packages, and there is no apt-get here: install {names}")
     log = config.LOGS / "apt.log"
@@ -62,9 +68,16 @@ def ensure() -> None:
     with ui.step(f"installing {len(wanted)} Debian packages ({names})"), _no_services():
         # A source of something else that does not answer must not stop us: the install itself decides.
         ui.run(["apt-get", "update", "-q"], log=log, env=env, check=False)
-        ui.run(["apt-get", "install", "-y", "-q", "--no-install-recommends", *wanted], log=log, env=env, check=False)
+        ui.run(
+            ["apt-get", "install", "-y", "-q", "--no-install-recommends", *wanted],
+            log=log,
+            env=env,
+            check=False,
+        )
     if missing():
-        raise ui.ClusterError(f"missing, and apt-get could not install: {' '.join(missing())} (see {log})")
+        raise ui.ClusterError(
+            f"missing, and apt-get could not install: {' '.join(missing())} (see {log})"
+        )
     if Path("/run/systemd/system").is_dir():
         for service in set(_SERVICES) & set(wanted):
             ui.run(["systemctl", "disable", "--now", service], check=False)
@@ -76,7 +89,9 @@ def _no_services() -> Iterator[None]:
     if _POLICY.exists():
         yield
         return
-    _POLICY.write_text("#!/bin/sh\n# by selfheal's hack/cluster, for the time of one apt-get\nexit 101\n")
+    _POLICY.write_text(
+        "#!/bin/sh\n# by selfheal's hack/cluster, for the time of one apt-get\nexit 101\n"
+    )
     _POLICY.chmod(0o755)
     try:
         yield

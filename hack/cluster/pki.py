@@ -33,7 +33,18 @@ def create() -> None:
     pki = config.PKI
     pki.mkdir(parents=True, exist_ok=True)
     pki.chmod(0o700)
-    _openssl("req", "-x509", *_KEY, *_DAYS, "-subj", "/CN=selfheal-local-ca", "-keyout", "ca.key", "-out", "ca.crt")
+    _openssl(
+        "req",
+        "-x509",
+        *_KEY,
+        *_DAYS,
+        "-subj",
+        "/CN=selfheal-local-ca",
+        "-keyout",
+        "ca.key",
+        "-out",
+        "ca.crt",
+    )
     _openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "sa.key")
     _openssl("ec", "-in", "sa.key", "-pubout", "-out", "sa.pub")
     for name, (subject, names) in CERTIFICATES.items():
@@ -48,7 +59,9 @@ def _openssl(*words: str) -> None:
 
 
 def _certificate(name: str, subject: str, names: str) -> None:
-    extensions = "extendedKeyUsage=clientAuth,serverAuth\n" + (f"subjectAltName={names}\n" if names else "")
+    extensions = "extendedKeyUsage=clientAuth,serverAuth\n" + (
+        f"subjectAltName={names}\n" if names else ""
+    )
     (config.PKI / f"{name}.ext").write_text(extensions)
     _openssl("req", *_KEY, "-subj", subject, "-keyout", f"{name}.key", "-out", f"{name}.csr")
     _openssl(
@@ -63,14 +76,19 @@ def _kubeconfig(name: str) -> str:
         "server": f"https://127.0.0.1:{config.API_PORT}",
         "certificate-authority-data": _base64("ca.crt"),
     }
-    user = {"client-certificate-data": _base64(f"{name}.crt"), "client-key-data": _base64(f"{name}.key")}
+    user = {
+        "client-certificate-data": _base64(f"{name}.crt"),
+        "client-key-data": _base64(f"{name}.key"),
+    }
     return json.dumps(
         {
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "selfheal-local", "cluster": cluster}],
             "users": [{"name": name, "user": user}],
-            "contexts": [{"name": "selfheal-local", "context": {"cluster": "selfheal-local", "user": name}}],
+            "contexts": [
+                {"name": "selfheal-local", "context": {"cluster": "selfheal-local", "user": name}}
+            ],
             "current-context": "selfheal-local",
         },
         indent=1,

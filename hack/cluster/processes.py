@@ -57,7 +57,9 @@ def read_owner() -> Owner | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise ui.ClusterError(f"{config.OWNER_FILE} cannot be read ({error}): remove it if no cluster runs") from error
+        raise ui.ClusterError(
+            f"{config.OWNER_FILE} cannot be read ({error}): remove it if no cluster runs"
+        ) from error
 
 
 def write_owner(owner: Owner) -> None:
@@ -135,7 +137,9 @@ def stop(processes: Iterable[Process | None], *, patience: float) -> None:
         send(process, signal.SIGKILL)
     rest = _wait_gone(rest, 10)
     if rest:
-        raise ui.ClusterError(f"{', '.join(p.name for p in rest)} cannot be ended (pid {rest[0].pid})")
+        raise ui.ClusterError(
+            f"{', '.join(p.name for p in rest)} cannot be ended (pid {rest[0].pid})"
+        )
 
 
 def _wait_gone(processes: list[Process], seconds: float) -> list[Process]:

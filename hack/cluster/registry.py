@@ -85,7 +85,9 @@ class Client:
         word = base64.b64encode(f"{user}:{password}".encode()).decode()
         self._headers = {"Authorization": f"Basic {word}"} if user else {}
 
-    def _call(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    def _call(
+        self, method: str, path: str, body: Any = None, **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=60)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         try:
@@ -113,9 +115,13 @@ class Client:
 
     def manifest(self, repository: str, reference: str) -> dict[str, Any]:
         """The manifest of a tag or digest."""
-        status, _, body = self._call("GET", f"/v2/{repository}/manifests/{reference}", Accept=_ACCEPT)
+        status, _, body = self._call(
+            "GET", f"/v2/{repository}/manifests/{reference}", Accept=_ACCEPT
+        )
         if status != 200:
-            raise ui.ClusterError(f"{repository}:{reference} is not in the registry {self.address} ({status})")
+            raise ui.ClusterError(
+                f"{repository}:{reference} is not in the registry {self.address} ({status})"
+            )
         found: dict[str, Any] = json.loads(body)
         return found
 
@@ -126,32 +132,52 @@ class Client:
             raise ui.ClusterError(f"blob {digest} is not in {repository} ({status})")
         return body
 
-    def push_blob(self, repository: str, content: Path | bytes, digest: str, *, mount_from: str = "") -> None:
+    def push_blob(
+        self, repository: str, content: Path | bytes, digest: str, *, mount_from: str = ""
+    ) -> None:
         """Upload a blob unless it is there; `mount_from` names a repository that may have it already."""
         if self._call("HEAD", f"/v2/{repository}/blobs/{digest}")[0] == 200:
             return
-        query = f"?mount={digest}&from={urllib.parse.quote(mount_from, safe='')}" if mount_from else ""
+        query = (
+            f"?mount={digest}&from={urllib.parse.quote(mount_from, safe='')}" if mount_from else ""
+        )
         status, headers, text = self._call("POST", f"/v2/{repository}/blobs/uploads/{query}")
         if status == 201:
             return
         if status != 202:
-            raise ui.ClusterError(f"the registry refused an upload to {repository}: {status} {text[:200]!r}")
+            raise ui.ClusterError(
+                f"the registry refused an upload to {repository}: {status} {text[:200]!r}"
+            )
         where = urllib.parse.urlsplit(headers["location"])
-        path = f"{where.path}?{where.query}&digest={digest}" if where.query else f"{where.path}?digest={digest}"
+        path = (
+            f"{where.path}?{where.query}&digest={digest}"
+            if where.query
+            else f"{where.path}?digest={digest}"
+        )
         with contextlib.ExitStack() as stack:
-            body = content if isinstance(content, bytes) else stack.enter_context(content.open("rb"))
+            body = (
+                content if isinstance(content, bytes) else stack.enter_context(content.open("rb"))
+            )
             size = len(content) if isinstance(content, bytes) else content.stat().st_size
             status, _, text = self._call(
                 "PUT", path, body, Content_Length=str(size), Content_Type="application/octet-stream"
             )
         if status != 201:
-            raise ui.ClusterError(f"the registry refused a blob of {repository}: {status} {text[:200]!r}")
+            raise ui.ClusterError(
+                f"the registry refused a blob of {repository}: {status} {text[:200]!r}"
+            )
 
-    def push_manifest(self, repository: str, tag: str, manifest: bytes, kind: str = _OCI_MANIFEST) -> None:
+    def push_manifest(
+        self, repository: str, tag: str, manifest: bytes, kind: str = _OCI_MANIFEST
+    ) -> None:
         """Set a tag to a manifest whose blobs are there."""
-        status, _, text = self._call("PUT", f"/v2/{repository}/manifests/{tag}", manifest, Content_Type=kind)
+        status, _, text = self._call(
+            "PUT", f"/v2/{repository}/manifests/{tag}", manifest, Content_Type=kind
+        )
         if status != 201:
-            raise ui.ClusterError(f"the registry refused {repository}:{tag}: {status} {text[:200]!r}")
+            raise ui.ClusterError(
+                f"the registry refused {repository}:{tag}: {status} {text[:200]!r}"
+            )
 
     def push_image(
         self, names: list[tuple[str, str]], layers: list[tuple[Path | None, str, int]], settings_of: dict[str, Any],
@@ -175,9 +201,12 @@ class Client:
             {
                 "schemaVersion": 2,
                 "mediaType": _OCI_MANIFEST,
-                "config": _descriptor("application/vnd.oci.image.config.v1+json", blob_digest, len(blob)),
+                "config": _descriptor(
+                    "application/vnd.oci.image.config.v1+json", blob_digest, len(blob)
+                ),
                 "layers": [
-                    _descriptor("application/vnd.oci.image.layer.v1.tar", digest, size) for _, digest, size in layers
+                    _descriptor("application/vnd.oci.image.layer.v1.tar", digest, size)
+                    for _, digest, size in layers
                 ],
             }
         ).encode()

@@ -93,7 +93,9 @@ def base() -> Path:
         shutil.rmtree(part)
     ui.say("debootstrap: the Debian base, once (about half a minute)")
     mirror = _mirror()
-    ui.run(["debootstrap", "--variant=minbase", SUITE, part, *([mirror] if mirror else [])], log=LOG)
+    ui.run(
+        ["debootstrap", "--variant=minbase", SUITE, part, *([mirror] if mirror else [])], log=LOG
+    )
     ui.run(["chroot", part, "apt-get", "update", "-q"], log=LOG)
     part.rename(_BASE)
     return _BASE
@@ -102,7 +104,13 @@ def base() -> Path:
 def _mirror() -> str:
     """This machine's own Debian mirror, from apt's settings; empty (debootstrap's default) if it has none."""
     lines = ui.run(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME) $(LABEL)", "Identifier: Packages"],
+        [
+            "apt-get",
+            "indextargets",
+            "--format",
+            "$(REPO_URI) $(CODENAME) $(LABEL)",
+            "Identifier: Packages",
+        ],
         check=False,
     ).splitlines()
     return next((line.split()[0] for line in lines if line.split()[1:] == [SUITE, "Debian"]), "")
@@ -125,7 +133,11 @@ def install(work: Path, packages: tuple[str, ...], script: str) -> Path:
     for name in ("upper", "overlay", "merged"):
         (work / name).mkdir()
     env = {"BASE": str(folder), "WORK": str(work), "PACKAGES": " ".join(packages), "SCRIPT": script}
-    ui.run(["nice", "-n", "5", "unshare", "--mount", "--propagation", "private", "sh", "-c", _INSTALL], log=LOG, env=env)
+    ui.run(
+        ["nice", "-n", "5", "unshare", "--mount", "--propagation", "private", "sh", "-c", _INSTALL],
+        log=LOG,
+        env=env,
+    )
     _whiteouts(work / "upper")
     return _tar(work / "upper", work / "install.tar")
 
@@ -143,7 +155,10 @@ def _whiteouts(upper: Path) -> None:
 
 def _tar(folder: Path, target: Path, *more: str) -> Path:
     excludes = [f"--exclude={pattern}" for pattern in _EXCLUDED]
-    ui.run(["tar", "-C", folder, "--numeric-owner", "--xattrs", *excludes, *more, "-cf", target, "."], log=LOG)
+    ui.run(
+        ["tar", "-C", folder, "--numeric-owner", "--xattrs", *excludes, *more, "-cf", target, "."],
+        log=LOG,
+    )
     return target
 
 
@@ -166,7 +181,9 @@ def busybox(work: Path) -> Path:
         if not (top / "bin" / applet).exists():
             (top / "bin" / applet).symlink_to("busybox")
     (top / "usr/bin/env").symlink_to("/bin/busybox")
-    (top / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n")
+    (top / "etc/passwd").write_text(
+        "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n"
+    )
     (top / "etc/group").write_text("root:x:0:\nnogroup:x:65534:\n")
     return _tar(top, work / "busybox.tar")
 

@@ -28,7 +28,9 @@ def write() -> None:
     _hosts()
     _password()
     for name, address, data, auth in registry.SERVERS:
-        registry_config(name).write_text(json.dumps(registry.settings(address, data, HTPASSWD if auth else None)))
+        registry_config(name).write_text(
+            json.dumps(registry.settings(address, data, HTPASSWD if auth else None))
+        )
 
 
 def registry_config(name: str) -> Path:
@@ -100,7 +102,11 @@ def _kubelet() -> dict[str, object]:
         "authorization": {"mode": "Webhook"},
         "tlsCertFile": f"{pki}/kubelet.crt",
         "tlsPrivateKeyFile": f"{pki}/kubelet.key",
-        "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
+        "evictionHard": {
+            "memory.available": "100Mi",
+            "nodefs.available": "1%",
+            "imagefs.available": "1%",
+        },
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
         "enforceNodeAllocatable": ["pods"],
@@ -133,8 +139,12 @@ def _hosts() -> None:
     auth_server = f"http://{config.NODE_IP}:{config.AUTH_REGISTRY_PORT}"
     port, auth_port = config.REGISTRY_PORT, config.AUTH_REGISTRY_PORT
     targets = dict.fromkeys(config.MIRRORED, open_server)
-    targets |= dict.fromkeys((f"registry.local:{port}", f"{config.NODE_IP}:{port}", f"localhost:{port}"), open_server)
-    targets |= dict.fromkeys((f"registry.local:{auth_port}", f"{config.NODE_IP}:{auth_port}"), auth_server)
+    targets |= dict.fromkeys(
+        (f"registry.local:{port}", f"{config.NODE_IP}:{port}", f"localhost:{port}"), open_server
+    )
+    targets |= dict.fromkeys(
+        (f"registry.local:{auth_port}", f"{config.NODE_IP}:{auth_port}"), auth_server
+    )
     for name, server in targets.items():
         folder = CERTS_DIR / name
         folder.mkdir(parents=True, exist_ok=True)

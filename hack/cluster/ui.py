@@ -60,7 +60,13 @@ def run(
     try:
         if log is None:
             done = subprocess.run(
-                words, input=stdin, text=True, capture_output=True, env=full_env, cwd=cwd, check=False
+                words,
+                input=stdin,
+                text=True,
+                capture_output=True,
+                env=full_env,
+                cwd=cwd,
+                check=False,
             )
             said = done.stderr
         else:
@@ -69,18 +75,29 @@ def run(
                 sink.write(f"$ {' '.join(words)}\n")
                 sink.flush()
                 done = subprocess.run(
-                    words, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=full_env, cwd=cwd, check=False
+                    words,
+                    stdin=subprocess.DEVNULL,
+                    text=True,
+                    stdout=sink,
+                    stderr=sink,
+                    env=full_env,
+                    cwd=cwd,
+                    check=False,
                 )
             said = "".join(log.read_text(errors="replace").splitlines(keepends=True)[-12:])
     except FileNotFoundError as error:
         raise ClusterError(f"the program {words[0]!r} is missing") from error
     if check and done.returncode != 0:
         where = f" (whole log: {log})" if log else ""
-        raise ClusterError(f"{' '.join(words[:3])} failed with exit code {done.returncode}{where}:\n{said.strip()}")
+        raise ClusterError(
+            f"{' '.join(words[:3])} failed with exit code {done.returncode}{where}:\n{said.strip()}"
+        )
     return done.stdout or ""
 
 
-def wait_for(what: str, condition: Callable[[], bool], *, seconds: float, every: float = 0.1) -> None:
+def wait_for(
+    what: str, condition: Callable[[], bool], *, seconds: float, every: float = 0.1
+) -> None:
     """Poll until `condition()` is true; print a sign of life every 10 s; raise `ClusterError` after `seconds`."""
     began = said = time.monotonic()
     while not condition():

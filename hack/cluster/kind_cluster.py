@@ -17,7 +17,10 @@ from hack.cluster import binaries, config, current, ui
 
 _CONFIG = config.HERE / "files" / "kind.yaml"
 _REGISTRY_IMAGE = "docker.io/library/registry:2"
-_REGISTRIES = (("selfheal-registry", config.REGISTRY_PORT, False), ("selfheal-registry-auth", 5001, True))
+_REGISTRIES = (
+    ("selfheal-registry", config.REGISTRY_PORT, False),
+    ("selfheal-registry-auth", 5001, True),
+)
 
 
 def docker_answers() -> bool:
@@ -43,7 +46,14 @@ def up() -> None:
     binaries.build(binaries.KIND)
     config.STATE.mkdir(parents=True, exist_ok=True)
     if _exists():
-        _kind("export", "kubeconfig", "--name", config.KIND_CLUSTER, "--kubeconfig", str(config.KUBECONFIG))
+        _kind(
+            "export",
+            "kubeconfig",
+            "--name",
+            config.KIND_CLUSTER,
+            "--kubeconfig",
+            str(config.KUBECONFIG),
+        )
     else:
         with ui.step("kind creates the cluster"):
             _kind(
@@ -66,7 +76,10 @@ def _registries() -> None:
         toml = f'[host."http://{name}:5000"]\n  capabilities = ["pull", "resolve"]\n'
         for node in _kind("get", "nodes", "--name", config.KIND_CLUSTER).split():
             ui.run(["docker", "exec", node, "mkdir", "-p", folder])
-            ui.run(["docker", "exec", "-i", node, "cp", "/dev/stdin", f"{folder}/hosts.toml"], stdin=toml)
+            ui.run(
+                ["docker", "exec", "-i", node, "cp", "/dev/stdin", f"{folder}/hosts.toml"],
+                stdin=toml,
+            )
 
 
 def _auth_options() -> list[str]:
@@ -100,7 +113,9 @@ def status() -> bool:
     if not docker_answers() or not binaries.path("kind", binaries.KIND).exists() or not _exists():
         ui.say("down")
         return False
-    for line in ui.run(["docker", "ps", "--filter", "network=kind", "--format", "{{json .}}"]).splitlines():
+    for line in ui.run(
+        ["docker", "ps", "--filter", "network=kind", "--format", "{{json .}}"]
+    ).splitlines():
         found = json.loads(line)
         ui.say(f"  {found['Names']:<32} {found['Status']}")
     return current.status()
@@ -109,6 +124,9 @@ def status() -> bool:
 def operator_image() -> None:
     """Build the project's Dockerfile with Docker and load it into the node."""
     with ui.step("docker builds the operator's image"):
-        ui.run(["docker", "build", "-t", config.OPERATOR_IMAGE, str(config.ROOT)], log=config.LOGS / "image.log")
+        ui.run(
+            ["docker", "build", "-t", config.OPERATOR_IMAGE, str(config.ROOT)],
+            log=config.LOGS / "image.log",
+        )
     with ui.step("kind loads it"):
         _kind("load", "docker-image", "--name", config.KIND_CLUSTER, config.OPERATOR_IMAGE)
