@@ -75,10 +75,11 @@ def up() -> None:
                     "or here with: python3 -m hack.cluster down --any"
                 )
             dead = dead_processes(owner)
-            if not dead:
+            if not dead and config.MODE_FILE.exists():
                 ui.say(f"already up; kubeconfig: {config.KUBECONFIG}")
                 return
-            ui.say(f"this clone's cluster is half dead ({', '.join(dead)}): starting afresh")
+            why = ", ".join(dead) or "its start was interrupted"
+            ui.say(f"this clone's cluster is not whole ({why}): starting afresh")
         _clear(owner)
         _check_ports()
         _start()
@@ -124,7 +125,7 @@ def _start() -> None:
     kubectl = config.STATE / "kubectl"
     kubectl.unlink(missing_ok=True)
     kubectl.symlink_to(binaries.path("kubectl"))
-    config.MODE_FILE.write_text("local\n")
+    config.MODE_FILE.write_text("local\n")  # last: it says that the start came to its end
     ui.say(f"up in {time.monotonic() - began:.1f} s: node {config.NODE_NAME} is Ready")
     ui.say(f"use it: export KUBECONFIG={config.KUBECONFIG}; {kubectl} get pods -A")
 
@@ -187,8 +188,9 @@ def status() -> bool:
     ui.say(f"  kubeconfig               {config.KUBECONFIG}")
     ui.say(f"  kubectl                  {binaries.path('kubectl')}")
     ui.say(f"  containerd               {config.CONTAINERD_SOCKET} (ctr -a ... -n k8s.io)")
-    whole = ready and all(answers.values()) and not dead_processes(owner)
-    ui.say("up" if whole else "half dead: `up` starts it afresh")
+    finished = config.MODE_FILE.exists()
+    whole = ready and finished and all(answers.values()) and not dead_processes(owner)
+    ui.say("up" if whole else "not whole: `up` starts it afresh")
     return whole
 
 
