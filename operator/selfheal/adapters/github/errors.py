@@ -62,7 +62,7 @@ def translate(exc: Exception, *, writing: bool) -> Exception:
 
 def unusable(exc: Exception, *, writing: bool) -> errors.Transient:
     """Return the error for a successful answer that lacks what GitHub documents."""
-    return _cut_off(f"answer without {exc}", writing=writing)
+    return _cut_off(f"unusable answer ({type(exc).__name__}: {exc})", writing=writing)
 
 
 def answer_text(data: Any) -> str:

@@ -58,6 +58,11 @@ def with_status(body: str, block: str) -> str:
     return f"{text.rstrip()}\n\n{piece}\n".lstrip()
 
 
+def shows_status(body: str, block: str) -> bool:
+    """Return whether the body has this status block already."""
+    return with_status(body, block) == body.replace("\r\n", "\n")
+
+
 def with_phase(labels: frozenset[str], label: str) -> frozenset[str]:
     """Return the labels with every ``selfheal/…`` label replaced by this one."""
     return frozenset(name for name in labels if not name.startswith(PHASE_LABEL)) | {label}

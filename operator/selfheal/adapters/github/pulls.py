@@ -77,35 +77,31 @@ def ensure(api: session.Api, draft: ports.PullRequestDraft) -> int:
 def save_mirror(
     api: session.Api, pull: facts.PullRequestFacts, *, label: str, status_block: str
 ) -> None:
-    """Write phase label and status block in one request; nothing where both stand already.
+    """Write phase label and status block, each in one request and only where it differs.
 
-    Labels and body are read again just before, since GitHub only takes them whole and a person
-    may have edited them.
+    Both are read again just before, since GitHub takes them only whole and a person may have
+    edited them.
     """
-    if mirrors(pull.labels, pull.body, label, status_block):
-        return
-    path = f"/repos/{pull.repository}/issues/{pull.number}"
+    path = f"/repos/{pull.repository}/pulls/{pull.number}"
     try:
-        issue = api.get(path)
-        labels = frozenset(item["name"] for item in issue["labels"])
-        body = issue["body"] or ""
-        if mirrors(labels, body, label, status_block):
-            return
-        if label not in labels:
-            _ensure_label(api, pull.repository, label)
-        fresh = {
-            "labels": sorted(marks.with_phase(labels, label)),
-            "body": marks.with_status(body, status_block),
-        }
-        api.send("PATCH", path, fresh)
+        fresh = api.get(path)
+        labels = frozenset(item["name"] for item in fresh["labels"])
+        body = fresh["body"] or ""
+        if not marks.shows_status(body, status_block):
+            api.send("PATCH", path, {"body": marks.with_status(body, status_block)})
+        if marks.with_phase(labels, label) != labels:
+            if label not in labels:
+                _ensure_label(api, pull.repository, label)
+            names = sorted(marks.with_phase(labels, label))
+            where = f"/repos/{pull.repository}/issues/{pull.number}/labels"
+            api.send("PUT", where, {"labels": names})
     except errors.NotFound as exc:
         raise repositories.not_visible(pull.repository, _WRITE) from exc
 
 
 def mirrors(labels: frozenset[str], body: str, label: str, status_block: str) -> bool:
     """Return whether labels and body show this phase already."""
-    same_labels = marks.with_phase(labels, label) == labels
-    return same_labels and marks.with_status(body, status_block) == body.replace("\r\n", "\n")
+    return marks.with_phase(labels, label) == labels and marks.shows_status(body, status_block)
 
 
 def ensure_comment(

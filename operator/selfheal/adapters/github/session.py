@@ -70,14 +70,16 @@ class Api:
         """Serve one call by one client."""
         self._client, self._call = client, call
 
-    def get(self, path: str, **params: Any) -> Any:
+    def get(self, path: str, /, **params: Any) -> Any:
         """Read; NotFound on 404."""
         try:
             return self._client.requester.requestJsonAndCheck("GET", path, parameters=params)[1]
         except Exception as exc:
             raise translation.translate(exc, writing=False) from exc
 
-    def pages(self, path: str, *, limit: int = 1000, key: str = "", **params: Any) -> Iterator[Any]:
+    def pages(
+        self, path: str, /, *, limit: int = 1000, key: str = "", **params: Any
+    ) -> Iterator[Any]:
         """Read a list page by page, at most ``limit`` items; ``key`` names the list."""
         for page in range(1, -(-limit // _PAGE) + 1):
             answer = self.get(path, per_page=min(limit, _PAGE), page=page, **params)
