@@ -105,6 +105,13 @@ class IncidentStore(Protocol):
         Reserved key ``hosts``: the comma-separated annotation selfheal.dev/hosts.
         """
 
+    async def claim_cause(self, incident: Incident, cause: str) -> Incident | None:
+        """Hold the Lease ``selfheal-cause-<hash>`` of the namespace, or return the incident that does.
+
+        None: it is ours now. A holder that is gone, or ended before this incident was created, or was
+        closed by a person, is replaced by resourceVersion.
+        """
+
     async def get_cluster_id(self) -> str:
         """Return the uid of kube-system."""
 
@@ -114,8 +121,10 @@ class IncidentStore(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TicketDraft:
-    """A ticket to be opened. ``description`` is Markdown of the small dialect that adapters render
-    (headings, paragraphs, bullet lists, fenced code, bold, inline code, links).
+    """A ticket to be opened.
+
+    ``description`` is Markdown of the small dialect that adapters render: headings, paragraphs,
+    bullet lists, fenced code, bold, inline code, links.
     """
 
     summary: str
@@ -239,7 +248,7 @@ class CodeHost(Protocol):
         """Delete; gone already is fine."""
 
     async def find_pull_request(self, repository: str, branch: str, key: str) -> facts.PullRequestFacts | None:
-        """Find by head branch in any state, only with our key in the body."""
+        """Find by head branch in any state, only with our key in the body; empty key: any of ours."""
 
     async def ensure_pull_request(self, draft: PullRequestDraft) -> facts.PullRequestFacts:
         """Open, or adopt one with our key; HandOver when the content is refused."""

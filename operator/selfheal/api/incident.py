@@ -158,6 +158,7 @@ class Intent(meta.Model):
     at: meta.Time = Field(description="When it was saved.")
     to: Phase | None = Field(default=None, description="For a move: the phase it leads to.")
     why: str = Field(default="", description="For a move: why.")
+    holder: str = Field(default="", description="The process that saved it.")
 
 
 class Receipt(meta.Model):
@@ -358,6 +359,7 @@ class IncidentStatus(meta.Model):
     duplicate_of: str | None = Field(default=None, description="namespace/name of the primary incident.")
     target: TargetRef | None = Field(default=None, description="What is unhealthy; what triage found.")
     target_seen: bool = Field(default=False, description="Whether the target was ever seen to exist.")
+    target_gone_since: meta.Time | None = Field(default=None, description="Since when the target is gone.")
     policy: PolicySnapshot | None = Field(default=None, description="The policy last used.")
     identity: Identity | None = Field(default=None, description="Snapshot that effect keys rest on.")
     intent: Intent | None = Field(default=None, description="The effect under way.")

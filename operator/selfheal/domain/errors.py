@@ -8,7 +8,7 @@ The class is the policy; the engine does with it what its line says::
     ├── Transient(retry_after)    passing fault: persisted, jittered backoff
     │   ├── RateLimited           429 or a secondary limit; retry_after as the server said
     │   └── UnknownOutcome        cut off after sending: observe before anything else
-    ├── Stalled(reason, message)  configuration or reach: keep the phase, say what mends it, go on by itself
+    ├── Stalled(reason, message)  configuration or reach: keep the phase, say what mends it
     │   ├── Unauthorized          401: the credential is wrong or expired
     │   ├── Forbidden             403: the credential lacks a right
     │   ├── Unreachable           the system cannot be reached at all
@@ -47,7 +47,9 @@ class Waiting(SelfHealError):
 class Transient(SelfHealError):
     """A passing fault; ``retry_after`` is the server's own word, if it gave one."""
 
-    def __init__(self, message: str, *, system: str = "", retry_after: dt.timedelta | None = None) -> None:
+    def __init__(
+        self, message: str, *, system: str = "", retry_after: dt.timedelta | None = None
+    ) -> None:
         """Keep the sentence, which system failed, and the server's wish."""
         super().__init__(message)
         self.message, self.system, self.retry_after = message, system, retry_after

@@ -133,7 +133,7 @@ class PullRequestFacts:
     assignees: tuple[str, ...] = ()
     requested_reviewers: tuple[str, ...] = ()
     required_checks: ChecksState = ChecksState.NONE
-    review_decision: str | None = None  # the host's own: APPROVED, CHANGES_REQUESTED, REVIEW_REQUIRED
+    review_decision: str | None = None  # the host's own, for example APPROVED
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -247,6 +247,7 @@ class CheckResult:
     name: str
     holds: bool
     message: str
+    final: bool = False  # broken since the change went live, and cannot heal within the window
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -262,6 +263,8 @@ class DiagnosisFacts:
     container: str | None
     not_failing: bool = False  # the checks do not fail: healthy or recovered
     failure: str | None = None  # no cause found: why
+    at: dt.datetime | None = None  # when it was stored
+    checks: tuple[CheckResult, ...] = ()  # the verification contract, evaluated before the fix
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -291,6 +294,8 @@ class PolicyFacts:
     failed_verifications: int = 0  # of this class, in a row
     read_only: bool = False
     dry_run: bool = False  # process-wide --dry-run
+    cut_off: bool = False  # the open intent was saved by a process that has died since
+    has_model: bool = False  # a language model is configured
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -309,12 +314,14 @@ class Facts:
     policy: PolicyFacts
     target: TargetRef | None = None  # spec, or what triage found
     ticket: TicketFacts | None = None
+    claimed: bool = False  # the ticket carries our claim: opened or adopted by us
     ticket_missing: bool = False  # known to us, but gone, moved away or locked
-    ticket_candidates: Sequence[TicketFacts] | None = None  # found by our label
+    adoption_refused: str | None = None  # why the named ticket may not be adopted
     workload: WorkloadFacts | None = None
     diagnosis: DiagnosisFacts | None = None
     proposal: ProposalFacts | None = None
     branch: BranchFacts | None = None
+    revert: PullRequestFacts | None = None
     pull_request: PullRequestFacts | None = None
     repository: RepositoryFacts | None = None
     delivery: DeliveryFacts | None = None

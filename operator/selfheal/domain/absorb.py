@@ -1,0 +1,204 @@
+"""From facts to status: identities and results that were observed are written down. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+from selfheal.api.incident import (
+    CheckStatus,
+    DeploymentStatus,
+    DiagnosedBy,
+    DiagnosisStatus,
+    FileChange,
+    FixStatus,
+    IncidentStatus,
+    Phase,
+    PullRequestStatus,
+    RevertStatus,
+    TicketStatus,
+    VerificationStatus,
+)
+from selfheal.api.policy import RepositorySpec
+from selfheal.domain import phases
+from selfheal.domain.derive import newest_id
+from selfheal.domain.facts import CheckResult, Facts, PullRequestState
+from selfheal.domain.machine.review import is_approved, wants_changes
+
+
+def absorb(
+    status: IncidentStatus,
+    facts: Facts,
+    *,
+    repository: RepositorySpec | None,
+    minimum_confidence: float,
+    now: dt.datetime,
+) -> IncidentStatus:
+    """Return the status with what was observed in this step. May be repeated."""
+    status = _target(status, facts, now)
+    status = _ticket(status, facts)
+    status = _diagnosis(status, facts, minimum_confidence)
+    status = _fix(status, facts)
+    status = _pull_request(status, facts)
+    status = _deployment(status, facts, repository)
+    if facts.revert is not None:
+        status = status.evolve(
+            revert=RevertStatus(
+                number=facts.revert.number, url=facts.revert.url, state=facts.revert.state.value
+            )
+        )
+    return _verification(status, facts.checks, now)
+
+
+def _target(status: IncidentStatus, facts: Facts, now: dt.datetime) -> IncidentStatus:
+    if status.target is None and facts.target is not None:
+        status = status.evolve(target=facts.target)
+    if facts.workload is None:
+        return status
+    if facts.workload.exists:
+        return status.evolve(target_seen=True, target_gone_since=None)
+    if status.target_seen and status.target_gone_since is None:
+        return status.evolve(target_gone_since=now)
+    return status
+
+
+def _ticket(status: IncidentStatus, facts: Facts) -> IncidentStatus:
+    ticket = facts.ticket
+    if ticket is None or status.ticket is not None or not facts.claimed:
+        return status
+    return status.evolve(
+        ticket=TicketStatus(
+            id=ticket.id, key=ticket.key, url=ticket.url, status=ticket.status,
+            seen_change=newest_id(ticket),
+        )
+    )  # fmt: skip
+
+
+def _diagnosis(status: IncidentStatus, facts: Facts, minimum_confidence: float) -> IncidentStatus:
+    found = facts.diagnosis
+    if found is None or status.phase is not Phase.ANALYSIS_IN_PROGRESS:
+        return status
+    status = status.evolve(verification=_before(status, found.checks, facts))
+    if found.failure or found.not_failing or found.confidence < minimum_confidence:
+        return status
+    return status.evolve(
+        diagnosis=DiagnosisStatus(
+            class_=found.class_,
+            cause=found.cause,
+            confidence=found.confidence,
+            by=DiagnosedBy(found.by),
+            evidence_ref=found.evidence_ref,
+            summary=found.summary,
+            container=found.container,
+        )
+    )
+
+
+def _before(
+    status: IncidentStatus, names: Sequence[CheckResult], facts: Facts
+) -> VerificationStatus | None:
+    if not names or status.verification is not None:
+        return status.verification
+    return VerificationStatus(
+        checks=[CheckStatus(name=c.name, before=c.holds, message=c.message) for c in names]
+    )
+
+
+def _fix(status: IncidentStatus, facts: Facts) -> IncidentStatus:
+    found = facts.proposal
+    if found is None or found.refused is not None or status.phase is None:
+        return status
+    dry = status.phase is Phase.ANALYSIS_COMPLETE
+    if not dry and status.phase is not Phase.FIX_GENERATION_IN_PROGRESS:
+        return status
+    return status.evolve(
+        fix=FixStatus(
+            summary=found.summary,
+            risk=found.risk,
+            files=[FileChange(path=p, added=a, removed=r) for p, a, r in found.files],
+            rollback=found.rollback,
+            proposal_ref=found.ref,
+            preview=found.diff if dry else None,
+        )
+    )
+
+
+def _pull_request(status: IncidentStatus, facts: Facts) -> IncidentStatus:
+    pull = facts.pull_request
+    if pull is None:
+        return status
+    known = status.pull_request
+    mine = known is not None and known.number == pull.number
+    decision = "Approved" if is_approved(pull) else "ReviewRequired"
+    return status.evolve(
+        pull_request=PullRequestStatus(
+            run=known.run if known and mine else status.run,
+            attempt=known.attempt if known and mine else max(status.attempts.fix, 1),
+            repository=pull.repository,
+            number=pull.number,
+            url=pull.url,
+            state=pull.state.value,
+            branch=pull.branch,
+            head_sha=known.head_sha if known and mine else pull.head_sha,
+            merge_sha=pull.merge_sha if pull.state is PullRequestState.MERGED else None,
+            review_decision="ChangesRequested" if wants_changes(pull) else decision,
+            checks=pull.required_checks.value,
+        )
+    )
+
+
+def _deployment(
+    status: IncidentStatus, facts: Facts, repository: RepositorySpec | None
+) -> IncidentStatus:
+    merged = status.pull_request.merge_sha if status.pull_request else None
+    if merged is None or not phases.reached(status.phase, Phase.PR_MERGED):
+        return status
+    delivery = facts.delivery
+    live = phases.reached(status.phase, Phase.DEPLOYMENT_COMPLETE)
+    state = "Live" if live else _delivery_state(facts)
+    known = status.deployment
+    url = delivery.url if delivery else (known.url if known else None)
+    strategy = repository.deployment.strategy.value if repository else "Rollout"
+    return status.evolve(
+        deployment=DeploymentStatus(strategy=strategy, revision=merged, url=url, state=state)
+    )
+
+
+def _delivery_state(facts: Facts) -> str:
+    if facts.carries_change:
+        return "InProgress"
+    return facts.delivery.state.value if facts.delivery else "Pending"
+
+
+def _verification(
+    status: IncidentStatus, results: Sequence[CheckResult] | None, now: dt.datetime
+) -> IncidentStatus:
+    if results is None or status.phase is Phase.ANALYSIS_IN_PROGRESS:
+        return status
+    known = {c.name: c for c in status.verification.checks} if status.verification else {}
+    started = status.verification.started_at if status.verification else None
+    after_fix = phases.reached(status.phase, Phase.DEPLOYMENT_COMPLETE)
+    checks = [
+        _check(result, known.get(result.name), now, fresh=after_fix and started is None)
+        for result in results
+    ]
+    return status.evolve(
+        verification=VerificationStatus(
+            checks=checks,
+            started_at=started or (now if after_fix else None),
+            verdict=status.verification.verdict if status.verification else None,
+        )
+    )
+
+
+def _check(
+    result: CheckResult, known: CheckStatus | None, now: dt.datetime, *, fresh: bool
+) -> CheckStatus:
+    since = known.holds_since if known and not fresh else None
+    return CheckStatus(
+        name=result.name,
+        before=known.before if known else None,
+        after=result.holds,
+        holds_since=(since or now) if result.holds else None,
+        message=result.message,
+    )

@@ -1,0 +1,132 @@
+"""Conditions: computed from the draft and the decision, never edited by hand. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Sequence
+
+from selfheal.api.incident import IncidentStatus, Phase
+from selfheal.api.meta import Condition
+from selfheal.domain import phases
+
+# Reasons, each with what it means.
+RESOLVED = "Resolved"  # the incident is over
+IN_PROGRESS = "InProgress"  # the operator or somebody it waits for is at work
+DRY_RUN = "DryRun"  # analysis only
+NEEDS_PERSON = "NeedsPerson"  # handed over
+PENDING = "Pending"  # its phase has not come yet
+DONE = "Done"  # it has been reached
+FAILED = "Failed"  # it was tried and did not hold
+SYNCED = "Synced"  # ticket and phase agree
+NO_TRACKER = "NoTracker"  # no ticket is kept by policy
+UNKNOWN_STATUS = "UnknownStatus"  # the ticket stands in a status that the map does not name
+NOT_CREATED = "NotCreated"  # the ticket does not exist yet
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What conditions depend on beside the status."""
+
+    tracked: bool
+    dry: bool
+    stalled: tuple[str, str] | None = None  # reason, message
+    unknown_status: str | None = None
+    degraded: str | None = None  # why the model was not used though one is configured
+    asleep: bool = False  # suspended: nothing is under way
+
+
+def compute(
+    before: Sequence[Condition],
+    status: IncidentStatus,
+    standing: Standing,
+    *,
+    generation: int,
+    now: dt.datetime,
+) -> list[Condition]:
+    """Return all conditions; ``lastTransitionTime`` changes only with ``status``."""
+    wanted = [
+        _ready(status, standing),
+        *_kstatus(status, standing),
+        _synced(status, standing),
+        *_milestones(status),
+    ]
+    if standing.degraded:
+        wanted.append(("ModelDegraded", "True", "RulesOnly", standing.degraded))
+    known = {condition.type: condition for condition in before}
+    return [_stamp(known.get(row[0]), row, generation, now) for row in wanted]
+
+
+Row = tuple[str, str, str, str]
+
+
+def _stamp(old: Condition | None, row: Row, generation: int, now: dt.datetime) -> Condition:
+    type_, status, reason, message = row
+    same = old is not None and old.status == status
+    return Condition(
+        type=type_,
+        status=status,
+        reason=reason,
+        message=message[:1024],
+        last_transition_time=old.last_transition_time if old is not None and same else now,
+        observed_generation=generation,
+    )
+
+
+def _ready(status: IncidentStatus, standing: Standing) -> Row:
+    if status.phase is Phase.INCIDENT_RESOLVED:
+        return ("Ready", "True", RESOLVED, f"{status.resolution or 'Resolved'}")
+    if standing.dry:
+        return ("Ready", "False", DRY_RUN, status.message)
+    if status.phase is Phase.INCIDENT_REQUIRES_HUMAN:
+        return ("Ready", "False", NEEDS_PERSON, status.message)
+    return ("Ready", "False", IN_PROGRESS, status.message)
+
+
+def _kstatus(status: IncidentStatus, standing: Standing) -> list[Row]:
+    if standing.stalled is not None:
+        return [("Stalled", "True", *standing.stalled)]
+    over = status.phase in (Phase.INCIDENT_RESOLVED, Phase.INCIDENT_REQUIRES_HUMAN)
+    rests = standing.dry and status.phase is Phase.ANALYSIS_COMPLETE
+    if over or rests or standing.asleep:
+        return []
+    return [("Reconciling", "True", IN_PROGRESS, status.message)]
+
+
+def _synced(status: IncidentStatus, standing: Standing) -> Row:
+    if standing.dry:
+        return ("TicketSynced", "False", DRY_RUN, "A dry run writes to no ticket.")
+    if not standing.tracked:
+        return ("TicketSynced", "False", NO_TRACKER, "The policy keeps no tickets.")
+    if standing.unknown_status is not None:
+        return (
+            "TicketSynced",
+            "False",
+            UNKNOWN_STATUS,
+            f"Ticket status {standing.unknown_status!r} is in no entry of tracker.statuses.",
+        )
+    if status.ticket is None:
+        return ("TicketSynced", "False", NOT_CREATED, "The ticket does not exist yet.")
+    return ("TicketSynced", "True", SYNCED, status.ticket.key)
+
+
+def _milestones(status: IncidentStatus) -> list[Row]:
+    diagnosis, fix, pull = status.diagnosis, status.fix, status.pull_request
+    merged = pull is not None and pull.merge_sha is not None
+    live = phases.reached(status.phase, Phase.DEPLOYMENT_COMPLETE) and merged
+    proved = phases.reached(status.phase, Phase.VERIFICATION_COMPLETE) and live
+    broken = status.handover is not None and status.handover.reason == "VerificationFailed"
+    rows = [
+        _row("Diagnosed", diagnosis is not None, diagnosis.cause if diagnosis else ""),
+        _row("FixProposed", fix is not None, fix.summary if fix else ""),
+        _row("PullRequestMerged", merged, pull.url if pull and merged else ""),
+        _row("Deployed", live, status.deployment.revision if status.deployment and live else ""),
+        _row("Verified", proved, "Every check held through the window." if proved else ""),
+    ]
+    if broken and status.handover is not None:
+        rows[-1] = ("Verified", "False", FAILED, status.handover.message)
+    return rows
+
+
+def _row(type_: str, reached: bool, message: str) -> Row:
+    return (type_, "True", DONE, message) if reached else (type_, "False", PENDING, "")

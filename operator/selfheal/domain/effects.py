@@ -1,0 +1,94 @@
+"""Effects as data: what the engine may do to the world, each with its key."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+
+from selfheal.api.incident import IncidentStatus, Phase
+
+
+class EffectKind(enum.StrEnum):
+    """Every kind of effect; the comment says what makes it safe to repeat."""
+
+    CREATE_TICKET = "create-ticket"  # intent; label selfheal-<uid> and claim property
+    CLAIM_TICKET = "claim-ticket"  # first label in the changelog wins
+    MOVE_TICKET = "move-ticket"  # intent; own author in the changelog
+    SAVE_TICKET_MIRROR = "save-ticket-mirror"  # decided from facts
+    COMMENT_TICKET = "comment-ticket"  # marker line with the key
+    TRIAGE = "triage"  # intent and attempt
+    ANALYSE = "analyse"  # intent and attempt; result in a document
+    GENERATE_FIX = "generate-fix"  # intent and attempt; result in a document
+    PUSH_BRANCH = "push-branch"  # branch name and commit trailer
+    OPEN_PULL_REQUEST = "open-pull-request"  # head branch and key in the body
+    SAVE_PULL_REQUEST_MIRROR = "save-pull-request-mirror"  # decided from facts
+    COMMENT_PULL_REQUEST = "comment-pull-request"  # marker with the key
+    MERGE_PULL_REQUEST = "merge-pull-request"  # head sha
+    CLOSE_PULL_REQUEST = "close-pull-request"  # decided from facts
+    DELETE_BRANCH = "delete-branch"  # decided from facts
+    OPEN_REVERT = "open-revert"  # head branch and key in the body
+
+
+NEEDS_INTENT = frozenset(
+    {
+        EffectKind.CREATE_TICKET,
+        EffectKind.MOVE_TICKET,
+        EffectKind.TRIAGE,
+        EffectKind.ANALYSE,
+        EffectKind.GENERATE_FIX,
+    }
+)
+"""Effects without a natural key: an intent (and attempt) is saved before they are performed."""
+
+OUTSIDE_WRITES = frozenset(EffectKind) - {
+    EffectKind.TRIAGE,
+    EffectKind.ANALYSE,
+    EffectKind.GENERATE_FIX,
+}
+"""Effects that change something outside our own kinds."""
+
+
+class Milestone(enum.StrEnum):
+    """What is said once in the ticket, and edited in place when it changes."""
+
+    TRIAGE = "triage"
+    DIAGNOSIS = "diagnosis"
+    FIX = "fix"
+    PULL_REQUEST = "pull-request"
+    APPROVAL = "approval"
+    DEPLOYMENT = "deployment"
+    VERIFICATION = "verification"
+    HANDOVER = "handover"
+    PRECONDITION = "precondition"
+    CLOSED = "closed"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Effect:
+    """One effect. ``key`` reads ``<uid>/<run>/<phase>/<attempt>/<kind>``."""
+
+    kind: EffectKind
+    key: str
+    to: Phase | None = None  # MOVE_TICKET
+    why: str = ""  # MOVE_TICKET, CLOSE_PULL_REQUEST
+    milestone: Milestone | None = None  # COMMENT_TICKET, COMMENT_PULL_REQUEST
+    number: int = 0  # pull request concerned
+    branch: str = ""  # DELETE_BRANCH, PUSH_BRANCH
+    sha: str = ""  # MERGE_PULL_REQUEST: the head that was approved
+
+
+def compute_key(
+    uid: str, status: IncidentStatus, phase: Phase, kind: str, *, attempt: int = 0
+) -> str:
+    """Return the key of an effect of this run."""
+    return f"{uid}/{status.run}/{phase}/{attempt}/{kind}"
+
+
+def compute_branch(namespace: str, name: str, uid: str, *, run: int, attempt: int) -> str:
+    """Return the branch of a fix; unique per incident, run and attempt."""
+    return f"{compute_branch_prefix(namespace, name, uid)}r{run}a{attempt}"
+
+
+def compute_branch_prefix(namespace: str, name: str, uid: str) -> str:
+    """Return what all branches of an incident begin with."""
+    return f"selfheal/{namespace}-{name}-{uid[:8]}-"

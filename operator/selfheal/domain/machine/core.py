@@ -1,0 +1,170 @@
+"""The chain of checks that every decision passes, then the rule of the phase."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from selfheal.api.incident import Phase
+from selfheal.domain import clock
+from selfheal.domain.decisions import Act, Advance, Decision, Escalate, Stall, Wait
+from selfheal.domain.effects import EffectKind, Milestone
+from selfheal.domain.facts import PullRequestState
+from selfheal.domain.machine import analysis, delivery, ending, fixing, review
+from selfheal.domain.machine.mirrors import mirror_pull_request, mirror_ticket
+from selfheal.domain.view import View
+
+LONG_RUNS = frozenset({EffectKind.ANALYSE, EffectKind.GENERATE_FIX})
+
+Rule = Callable[[View], Decision]
+Check = Callable[[View], Decision | None]
+
+RULES: Mapping[Phase, Rule] = {
+    Phase.INCIDENT_DETECTED: analysis.detected,
+    Phase.ANALYSIS_IN_PROGRESS: analysis.analysing,
+    Phase.ANALYSIS_COMPLETE: fixing.analysed,
+    Phase.FIX_GENERATION_IN_PROGRESS: fixing.generating,
+    Phase.FIX_GENERATED: fixing.generated,
+    Phase.PR_CREATION_IN_PROGRESS: review.creating,
+    Phase.PR_CREATED: review.created,
+    Phase.PR_UNDER_REVIEW: review.reviewing,
+    Phase.PR_APPROVED: review.approved,
+    Phase.PR_MERGED: delivery.merged,
+    Phase.DEPLOYMENT_IN_PROGRESS: delivery.deploying,
+    Phase.DEPLOYMENT_COMPLETE: delivery.deployed,
+    Phase.VERIFICATION_IN_PROGRESS: delivery.verifying,
+    Phase.VERIFICATION_COMPLETE: delivery.verified,
+    Phase.INCIDENT_RESOLVED: ending.resolved,
+    Phase.INCIDENT_REQUIRES_HUMAN: ending.handed_over,
+}
+
+
+def decide(view: View) -> Decision:
+    """Return what happens next. Pure; raises NeedFacts when a fact was not looked at."""
+    for check in CHECKS:
+        decision = check(view)
+        if decision is not None:
+            return decision
+    decision = RULES[view.phase](view)
+    return _mirrored(view, decision)
+
+
+def _mirrored(view: View, decision: Decision) -> Decision:
+    """Leave a phase, rest or work long in it only when its mirrors stand; a hand-over does not wait.
+
+    A long run whose intent is not saved yet goes first: the intent rides on the patch of the phase.
+    """
+    intent = view.status.intent
+    long = isinstance(decision, Act) and decision.effect.kind in LONG_RUNS
+    if long and (intent is None or intent.key != decision.effect.key):
+        return decision
+    if long or isinstance(decision, Advance | Wait):
+        return mirror_ticket(view) or mirror_pull_request(view) or decision
+    return decision
+
+
+def check_suspended(view: View) -> Decision | None:
+    """A suspended incident rests."""
+    if view.incident.spec.suspend:
+        return Wait(
+            reason="Suspended", message="Suspended by spec.suspend; set it to false to go on.",
+            pauses_clock=True,
+        )  # fmt: skip
+    return None
+
+
+def check_policy(view: View) -> Decision | None:
+    """Without a policy that can be used nothing is done and nothing is lost."""
+    if view.facts.policy.problem:
+        return Stall(reason="PolicyInvalid", message=view.facts.policy.problem)
+    return None
+
+
+def check_ticket_reachable(view: View) -> Decision | None:
+    """A ticket that was deleted, moved away or locked is said, not replaced."""
+    if view.facts.ticket_missing and view.phase is not Phase.INCIDENT_RESOLVED:
+        key = view.status.ticket.key if view.status.ticket else view.incident.spec.ticket_key
+        return Stall(
+            reason="TicketMissing",
+            message=f"Ticket {key} cannot be read: it was deleted, moved to another project, or "
+            "the account may not see it. Restore it, or delete this incident and file a new one.",
+        )
+    return None
+
+
+def check_read_only(view: View) -> Decision | None:
+    """``suspend`` and ``--read-only`` stop every outside write, in dry runs too nothing is due."""
+    stopped = view.policy.suspend or view.facts.policy.read_only
+    if not stopped or view.phase is Phase.INCIDENT_RESOLVED or view.dry:
+        return None
+    return Wait(
+        reason="ReadOnly",
+        message="Outside writes are stopped (policy.suspend or --read-only); nothing is lost.",
+        after=view.poll_ticket, pauses_clock=True,
+    )  # fmt: skip
+
+
+def check_detached(view: View) -> Decision | None:
+    """Past ANALYSIS_COMPLETE a dry run only reads; what was begun waits until it ends."""
+    if view.dry and view.is_at_least(Phase.FIX_GENERATION_IN_PROGRESS):
+        return Wait(
+            reason="DryRun", message="Dry run: nothing outside is written; it goes on afterwards.",
+            after=view.poll_ticket, pauses_clock=True,
+        )  # fmt: skip
+    if view.dry and view.phase is Phase.INCIDENT_REQUIRES_HUMAN:
+        return Wait(reason="DryRun", message="Dry run: waits for a person.", pauses_clock=True)
+    return None
+
+
+def check_open_move(view: View) -> Decision | None:
+    """A move whose intent is saved is finished before anything else."""
+    intent = view.status.intent
+    if intent is None or intent.kind != EffectKind.MOVE_TICKET or not view.tracked:
+        return None
+    view.need("ticket")
+    return view.act(EffectKind.MOVE_TICKET, to=intent.to, why=intent.why)
+
+
+def check_closed(view: View) -> Decision | None:
+    """Our open pull request ends with an incident that a person closed or resolved itself."""
+    known = view.status.pull_request
+    if view.phase is not Phase.INCIDENT_RESOLVED or known is None or known.state != "Open":
+        return None
+    pull = view.pull()
+    if pull is None or pull.state is not PullRequestState.OPEN or "selfheal-keep" in pull.labels:
+        return None
+    said = view.comment(Milestone.CLOSED, on=EffectKind.COMMENT_PULL_REQUEST)
+    return said or view.act(
+        EffectKind.CLOSE_PULL_REQUEST, number=pull.number, why="the incident was closed"
+    )
+
+
+def check_timeout(view: View) -> Decision | None:
+    """A phase that took too long is handed to a person."""
+    limit = clock.compute_timeout(view.phase, view.policy, view.repository, view.status)
+    resting = view.dry and view.phase is Phase.ANALYSIS_COMPLETE
+    if limit is None or resting or view.status.duplicate_of:
+        return None
+    if fixing.rests_at_suggestion(view):
+        return None
+    if clock.compute_elapsed(view.status.clock, view.now) < limit:
+        return None
+    if view.phase is Phase.VERIFICATION_IN_PROGRESS:
+        return delivery.failed(view, "the checks did not hold within the time allowed")
+    minutes = int(limit.total_seconds() // 60)
+    return Escalate(
+        reason="Timeout",
+        message=f"{view.phase} took longer than {minutes} minutes. Last state: "
+        f"{view.status.message or 'none'}",
+    )
+
+
+CHECKS: tuple[Check, ...] = (
+    check_suspended,
+    check_policy,
+    check_ticket_reachable,
+    check_read_only,
+    check_detached,
+    check_open_move,
+    check_closed,
+    check_timeout,
+)

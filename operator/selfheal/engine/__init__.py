@@ -1,0 +1,1 @@
+"""One step function over all incidents: observe, decide, perform one effect, save."""

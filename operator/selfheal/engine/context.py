@@ -1,0 +1,60 @@
+"""What one step carries along: the incident, its draft, its policy and its systems."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+
+from selfheal.api.incident import Incident, IncidentStatus
+from selfheal.api.policy import Policy, PolicySpec, RepositorySpec
+from selfheal.domain.facts import Facts
+from selfheal.domain.view import View
+from selfheal.engine.deps import Deps, Systems
+
+
+@dataclasses.dataclass(kw_only=True)
+class Context:
+    """Mutable only within one step."""
+
+    deps: Deps
+    incident: Incident
+    policy: Policy
+    systems: Systems
+    repository: RepositorySpec | None
+    status: IncidentStatus  # the draft
+    facts: Facts
+    now: dt.datetime
+    degraded: str | None = None
+    unknown_status: str | None = None
+
+    @property
+    def spec(self) -> PolicySpec:
+        """The policy's spec."""
+        return self.policy.spec
+
+    @property
+    def uid(self) -> str:
+        """The first uid of the incident."""
+        identity = self.status.identity
+        return identity.uid if identity else self.incident.metadata.uid
+
+    @property
+    def namespace(self) -> str:
+        """The incident's namespace."""
+        return self.incident.metadata.namespace
+
+    def view(self) -> View:
+        """Return what the state machine looks at."""
+        return View(
+            incident=self.incident,
+            status=self.status,
+            facts=self.facts,
+            policy=self.policy.spec,
+            repository=self.repository,
+            now=self.now,
+        )
+
+    def learn(self, **fields: object) -> None:
+        """Add observed facts by name."""
+        names = frozenset(fields) | self.facts.observed
+        self.facts = dataclasses.replace(self.facts, observed=names, **fields)  # type: ignore[arg-type]

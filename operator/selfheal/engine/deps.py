@@ -1,0 +1,55 @@
+"""What a step needs: ports, the adapters of a policy, and process-wide settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Awaitable, Callable
+
+from selfheal import ports
+from selfheal.agents.crew import Crew
+from selfheal.api.incident import Incident
+from selfheal.api.policy import Policy
+from selfheal.domain import errors
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Systems:
+    """The adapters that serve one incident under its policy."""
+
+    tracker: ports.IssueTracker | None
+    code: ports.CodeHost | None
+    registry: ports.Registry | None
+    crew: Crew
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Deps:
+    """Everything that a step may use; made once by ``wiring``."""
+
+    store: ports.IncidentStore
+    cluster: ports.Cluster
+    clock: ports.Clock
+    connect: Callable[[Policy, Incident], Awaitable[Systems]]
+    holder: str  # identity of this process, new at every start
+    read_only: bool = False
+    dry_run: bool = False
+    jitter: Callable[[], float] = random.random
+
+
+def require_tracker(systems: Systems) -> ports.IssueTracker:
+    """Return the tracker; Stalled when none is configured."""
+    if systems.tracker is None:
+        raise errors.PolicyInvalid("The policy names no issue tracker.")
+    return systems.tracker
+
+
+def require_code(systems: Systems) -> ports.CodeHost:
+    """Return the code host; Stalled when there is no credential for one."""
+    if systems.code is None:
+        raise errors.PolicyInvalid(
+            "No credential for the code host: set code.credentialsRef in the policy, or "
+            "GITHUB_TOKEN in the Secret selfheal-credentials.",
+            reason="CredentialsMissing",
+        )
+    return systems.code

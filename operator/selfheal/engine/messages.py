@@ -1,0 +1,215 @@
+"""What people read: ticket, milestone comments, pull request. Pure; small Markdown dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from selfheal.api.incident import Incident, IncidentStatus
+from selfheal.domain.effects import Milestone
+from selfheal.domain.facts import ProposalFacts
+
+DIFF_LIMIT = 6000
+"""Characters of a diff in a comment; the pull request has the whole."""
+
+
+def render_ticket(incident: Incident, status: IncidentStatus, cluster: str) -> str:
+    """Return the description of a new ticket."""
+    target = status.target
+    what = f"{target.kind} `{target.name}`" if target else "not known yet"
+    lines = [
+        incident.spec.description or incident.spec.summary,
+        "",
+        f"- Incident: `{incident.key}`" + (f" in cluster `{cluster}`" if cluster else ""),
+        f"- Target: {what}",
+        "",
+        "The selfheal operator works on this ticket. Move it to *Needs Human Intervention* to take "
+        "over, and back to hand it to the operator again.",
+    ]
+    return "\n".join(lines)
+
+
+def render_milestone(
+    milestone: Milestone,
+    incident: Incident,
+    status: IncidentStatus,
+    *,
+    proposal: ProposalFacts | None,
+    explanation: str = "",
+) -> str:
+    """Return the text of a milestone comment."""
+    text = _RENDERERS[milestone](incident, status, proposal)
+    return f"{text}\n\n{explanation}" if explanation else text
+
+
+def _triage(incident: Incident, status: IncidentStatus, proposal: ProposalFacts | None) -> str:
+    return (
+        "**Which workload is meant?** No name in this ticket matches a workload of namespace "
+        f"`{incident.metadata.namespace}`. Set `spec.targetRef` of incident `{incident.key}`, or "
+        "name the workload in a comment and move the ticket back to its first status."
+    )
+
+
+def _diagnosis(incident: Incident, status: IncidentStatus, proposal: ProposalFacts | None) -> str:
+    found = status.diagnosis
+    if found is None:
+        return "No diagnosis."
+    lines = [
+        f"**Cause: {found.class_}** ({found.confidence:.0%}, by {found.by})",
+        "",
+        found.cause,
+    ]
+    if found.summary and found.summary != found.cause:
+        lines += ["", found.summary]
+    lines += ["", f"- Evidence: `kubectl get shev {found.evidence_ref}`"]
+    return "\n".join(lines)
+
+
+def _fix(incident: Incident, status: IncidentStatus, proposal: ProposalFacts | None) -> str:
+    fix = status.fix
+    if fix is None:
+        return "No fix."
+    lines = [f"**Proposed fix: {fix.summary}**", "", f"- Risk: {fix.risk}"]
+    lines += [f"- {change.path}: +{change.added} -{change.removed}" for change in fix.files]
+    lines += [f"- Rollback: {fix.rollback}"]
+    if proposal is not None:
+        lines += ["", "```diff", proposal.diff[:DIFF_LIMIT].rstrip("\n"), "```"]
+    return "\n".join(lines)
+
+
+def _pull_request(
+    incident: Incident, status: IncidentStatus, proposal: ProposalFacts | None
+) -> str:
+    pull = status.pull_request
+    if pull is None:
+        return "No pull request."
+    return f"**Review needed:** [{pull.repository}#{pull.number}]({pull.url})"
+
+
+def _approval(incident: Incident, status: IncidentStatus, proposal: ProposalFacts | None) -> str:
+    pull = status.pull_request
+    if pull is None:
+        return "No pull request."
+    return f"**Approved:** [{pull.repository}#{pull.number}]({pull.url}) is ready to be merged."
+
+
+def _deployment(incident: Incident, status: IncidentStatus, proposal: ProposalFacts | None) -> str:
+    deployment = status.deployment
+    revision = deployment.revision if deployment else ""
+    return f"**Live:** commit `{revision}` is rolled out. Verification starts."
+
+
+def _verification(
+    incident: Incident, status: IncidentStatus, proposal: ProposalFacts | None
+) -> str:
+    known = status.verification
+    checks = known.checks if known else []
+    rows = [
+        f"- {check.name}: {_verdict(check.before)} → {_verdict(check.after)}" for check in checks
+    ]
+    return "\n".join(["**Verified:** every check held through the stability window.", "", *rows])
+
+
+def _verdict(value: bool | None) -> str:
+    return "not evaluated" if value is None else ("holds" if value else "fails")
+
+
+def _handover(incident: Incident, status: IncidentStatus, proposal: ProposalFacts | None) -> str:
+    handover = status.handover
+    if handover is None:
+        return "A person is needed."
+    seen = [f"- Cause: {status.diagnosis.cause}"] if status.diagnosis else ["- No cause was found."]
+    tried = [f"- Proposed: {status.fix.summary}"] if status.fix else []
+    pull = [f"- Pull request: {status.pull_request.url}"] if status.pull_request else []
+    revert = [f"- Revert: {status.revert.url}"] if status.revert else []
+    return "\n".join(
+        [
+            f"**A person is needed: {handover.reason}**",
+            "",
+            handover.message,
+            "",
+            f"- Stopped at: {handover.phase}",
+            *seen, *tried, *pull, *revert,
+            f"- Look: `kubectl describe shi -n {incident.metadata.namespace} "
+            f"{incident.metadata.name}`",
+            "- To give it back, move this ticket to any earlier status; attempts start afresh.",
+        ]
+    )  # fmt: skip
+
+
+def _precondition(
+    incident: Incident, status: IncidentStatus, proposal: ProposalFacts | None
+) -> str:
+    return (
+        f"**{status.phase} cannot be worked on:** {status.message or 'something it needs is missing.'}"
+        " Move the ticket to an earlier status, or to Done if the work is finished."
+    )
+
+
+def _closed(incident: Incident, status: IncidentStatus, proposal: ProposalFacts | None) -> str:
+    ending = status.resolution or "by a person"
+    return (
+        f"Incident `{incident.key}` ended ({ending}); this pull request is closed. Label it "
+        "`selfheal-keep` and reopen it to keep it."
+    )
+
+
+_RENDERERS = {
+    Milestone.TRIAGE: _triage,
+    Milestone.DIAGNOSIS: _diagnosis,
+    Milestone.FIX: _fix,
+    Milestone.PULL_REQUEST: _pull_request,
+    Milestone.APPROVAL: _approval,
+    Milestone.DEPLOYMENT: _deployment,
+    Milestone.VERIFICATION: _verification,
+    Milestone.HANDOVER: _handover,
+    Milestone.PRECONDITION: _precondition,
+    Milestone.CLOSED: _closed,
+}
+
+
+def render_commit_message(summary: str, incident: Incident, status: IncidentStatus) -> str:
+    """Return the commit message of a fix, without its trailer."""
+    cause = status.diagnosis.cause if status.diagnosis else incident.spec.summary
+    ticket = f"\n\nTicket: {status.ticket.key}" if status.ticket else ""
+    return f"{summary}\n\n{cause}{ticket}"
+
+
+def render_pull_request(
+    incident: Incident,
+    status: IncidentStatus,
+    content: Mapping[str, str],
+    *,
+    prose: str = "",
+) -> str:
+    """Return the body of a pull request; ``content`` has why, arithmetic, rollback, checks, risk."""
+    diagnosis = status.diagnosis
+    ticket = status.ticket
+    return "\n".join(
+        [
+            prose or content["summary"],
+            "",
+            "## Why",
+            "",
+            diagnosis.cause if diagnosis else incident.spec.summary,
+            "",
+            f"Class `{diagnosis.class_ if diagnosis else ''}`, confidence "
+            f"{diagnosis.confidence if diagnosis else 0:.2f}, by {diagnosis.by if diagnosis else ''}.",
+            "",
+            "## The numbers",
+            "",
+            content["arithmetic"],
+            "",
+            "## Risk and rollback",
+            "",
+            f"{content['risk']}: {content['risk_reason']}",
+            "",
+            content["rollback"],
+            "",
+            "## Proved when",
+            "",
+            *[f"- {name}" for name in content["checks"].splitlines()],
+            "",
+            f"Incident `{incident.key}`"
+            + (f", ticket [{ticket.key}]({ticket.url})" if ticket else ""),
+        ]
+    )

@@ -1,0 +1,264 @@
+"""Triage and root cause analysis: evidence, rules first, then the agent; the result is stored."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from selfheal import ports
+from selfheal.agents import crew as agents
+from selfheal.api.evidence import DocumentType
+from selfheal.api.incident import DiagnosedBy, IncidentClass, TargetRef
+from selfheal.diagnosis import registry
+from selfheal.diagnosis.evidence import Bundle, Finding, Item, ItemKind
+from selfheal.domain import errors
+from selfheal.domain.effects import Effect
+from selfheal.domain.facts import DiagnosisFacts
+from selfheal.engine import documents
+from selfheal.engine.context import Context
+from selfheal.engine.outcome import Outcome
+from selfheal.verification import contract
+
+PULL_FAILURES = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName"})
+COMMITS_KEPT = 10
+
+
+async def triage(context: Context, effect: Effect) -> Outcome:
+    """Find the target by names that exist in the namespace, then by the agent."""
+    candidates = await context.deps.cluster.list_targets(context.namespace)
+    spec = context.incident.spec
+    known = context.status.target
+    named = known or find_named(candidates, f"{spec.summary}\n{spec.description or ''}")
+    result = await context.systems.crew.triage(
+        summary=spec.summary,
+        description=spec.description or "",
+        candidates=candidates,
+        spent=context.status.usage,
+    )
+    answer = result.answer
+    target = named or (answer.target if answer is not None else None)
+    facts: dict[str, Any] = {"target": target} if target is not None else {}
+    return Outcome(facts=facts, usage=result.usage, degraded=result.degraded)
+
+
+def find_named(candidates: Sequence[TargetRef], text: str) -> TargetRef | None:
+    """Return the only workload whose name occurs as a word of the text; the longest name wins."""
+    words = text.lower()
+    found = [
+        candidate
+        for candidate in candidates
+        if re.search(rf"(?<![a-z0-9-]){re.escape(candidate.name.lower())}(?![a-z0-9-])", words)
+    ]
+    longest = max((len(candidate.name) for candidate in found), default=0)
+    best = [candidate for candidate in found if len(candidate.name) == longest]
+    return best[0] if len(best) == 1 else None
+
+
+async def analyse(context: Context, effect: Effect) -> Outcome:
+    """Collect evidence, apply the rules, ask the agent, store the result and return it."""
+    target = context.status.target
+    if target is None:
+        raise errors.Conflict("analysis without a target")
+    bundle = await collect(context, target)
+    findings = list(registry.diagnose(bundle))
+    earlier = await _earlier(context)
+    result = await context.systems.crew.analyse(
+        bundle=bundle, findings=findings, earlier=earlier, hint=_hint(context),
+        spent=context.status.usage,
+    )  # fmt: skip
+    answer = result.answer
+    best, by = _combine(findings, answer)
+    attempt = context.status.attempts.analysis
+    name = documents.analysis_name(context.incident, context.uid, context.status, attempt)
+    found = await _diagnosis(context, bundle, best, by, name, answer)
+    await store_document(
+        context, name=name, type=DocumentType.EVIDENCE, attempt=attempt,
+        content={
+            "bundle": documents.bundle_to_json(bundle),
+            "findings": [documents.finding_to_json(finding) for finding in findings],
+            "chosen": documents.finding_to_json(best) if best else None,
+            "diagnosis": documents.diagnosis_to_json(found),
+        },
+    )  # fmt: skip
+    await store_transcript(context, "analysis", attempt, result.transcript)
+    return Outcome(
+        facts={"diagnosis": found}, usage=result.usage, degraded=result.degraded, ref=name
+    )
+
+
+async def collect(context: Context, target: TargetRef) -> Bundle:
+    """Collect cluster evidence, the registries' word on failing images, and recent commits."""
+    bundle = await context.deps.cluster.collect_evidence(context.namespace, target, context.now)
+    extras = await asyncio.gather(_tags(context, bundle), _commits(context))
+    return bundle.extend(*(item for items in extras for item in items))
+
+
+async def _tags(context: Context, bundle: Bundle) -> list[Item]:
+    if context.systems.registry is None:
+        return []
+    images = sorted(
+        {image for pod in bundle.of(ItemKind.POD) for image in failing_images(pod.value)}
+    )
+    answers = await asyncio.gather(
+        *(context.systems.registry.list_tags(image) for image in images), return_exceptions=True
+    )
+    return [answer for answer in answers if isinstance(answer, Item)]
+
+
+def failing_images(pod: Mapping[str, Any]) -> set[str]:
+    """Return the images of a pod that cannot be pulled."""
+    status = pod.get("status", {})
+    statuses = [
+        *status.get("containerStatuses", []),
+        *status.get("initContainerStatuses", []),
+    ]
+    spec = {
+        entry["name"]: entry["image"]
+        for entry in [
+            *pod.get("spec", {}).get("containers", []),
+            *pod.get("spec", {}).get("initContainers", []),
+        ]
+    }
+    return {
+        spec.get(entry["name"], entry["image"])
+        for entry in statuses
+        if entry.get("state", {}).get("waiting", {}).get("reason") in PULL_FAILURES
+    }
+
+
+async def _commits(context: Context) -> list[Item]:
+    if context.repository is None or context.systems.code is None:
+        return []
+    mapped = context.repository
+    try:
+        sha = await context.systems.code.get_branch_sha(mapped.repository, mapped.branch)
+        commits = await context.systems.code.list_commits(
+            mapped.repository, sha, mapped.path, limit=COMMITS_KEPT
+        )
+    except errors.SelfHealError:
+        return []  # evidence is collected as far as it can be had; the fix will say what is wrong
+    return [
+        Item(
+            id=f"commit/{commit.sha[:8]}",
+            kind=ItemKind.COMMIT,
+            value={
+                "sha": commit.sha,
+                "at": commit.at.isoformat(),
+                "author": commit.author,
+                "message": commit.message[:500],
+            },
+            at=commit.at,
+        )
+        for commit in commits
+    ]
+
+
+async def _earlier(context: Context) -> list[Mapping[str, Any]]:
+    stored = await context.deps.store.list_documents(
+        context.namespace, context.incident.metadata.name
+    )
+    return [
+        document.content["diagnosis"]
+        for document in stored
+        if document.type is DocumentType.EVIDENCE and "diagnosis" in document.content
+    ]
+
+
+def _hint(context: Context) -> str | None:
+    ticket = context.facts.ticket
+    if ticket is None:
+        return None
+    people = [comment.body for comment in ticket.comments if not comment.by.is_operator]
+    return people[-1] if people else None
+
+
+def _combine(
+    findings: Sequence[Finding], answer: agents.Analysis | None
+) -> tuple[Finding | None, DiagnosedBy]:
+    """A rule that is sure keeps its class; the model confirms, refines or finds what rules cannot."""
+    best = findings[0] if findings else None
+    if answer is None:
+        return best, DiagnosedBy.RULES
+    refined = agents.refine(findings, answer)
+    if best is None or refined is None:
+        return refined or best, DiagnosedBy.MODEL if best is None else DiagnosedBy.RULES
+    return refined, DiagnosedBy.BOTH
+
+
+async def _diagnosis(
+    context: Context,
+    bundle: Bundle,
+    best: Finding | None,
+    by: DiagnosedBy,
+    name: str,
+    answer: agents.Analysis | None,
+) -> DiagnosisFacts:
+    class_ = best.class_ if best else IncidentClass.UNKNOWN
+    workload = await context.deps.cluster.observe_workload(context.namespace, bundle.target)
+    checks = contract.evaluate(
+        contract.checks_for(class_), workload,
+        since=context.now - context.spec.verification.stable_for, now=context.now,
+    )  # fmt: skip
+    failing = registry.is_failing(bundle)
+    failure = None
+    if best is None and failing:
+        failure = (
+            "The target is unhealthy, and no rule"
+            + (" or model" if context.facts.policy.has_model else "")
+            + " found a cause that the evidence supports."
+        )
+    elif best is not None and best.confidence < context.spec.agents.minimum_confidence:
+        failure = f"The best guess ({best.cause}) is below the confidence threshold."
+    return DiagnosisFacts(
+        class_=class_,
+        cause=best.cause if best else "",
+        confidence=best.confidence if best else 0.0,
+        by=by.value,
+        evidence_ref=name,
+        summary=(answer.explanation if answer is not None else "") or (best.cause if best else ""),
+        container=best.container if best else None,
+        not_failing=best is None and not failing,
+        failure=failure,
+        at=context.now,
+        checks=tuple(checks),
+    )
+
+
+async def store_document(
+    context: Context,
+    *,
+    name: str,
+    type: DocumentType,
+    attempt: int,
+    content: Mapping[str, Any],
+) -> None:
+    """Store a document of this run; the same name of the same incident is adopted."""
+    await context.deps.store.ensure_document(
+        ports.Document(
+            namespace=context.namespace,
+            name=name,
+            incident=context.incident.metadata.name,
+            incident_uid=context.incident.metadata.uid,
+            type=type,
+            run=context.status.run,
+            attempt=attempt,
+            content=content,
+        )
+    )
+
+
+async def store_transcript(
+    context: Context, step: str, attempt: int, transcript: Sequence[Mapping[str, Any]]
+) -> None:
+    """Keep what was said to and by a model."""
+    if not transcript:
+        return
+    name = documents.compute_name(
+        context.incident, context.uid, run=context.status.run, step=f"{step}-talk", attempt=attempt
+    )
+    await store_document(
+        context, name=name, type=DocumentType.TRANSCRIPT, attempt=attempt,
+        content={"messages": list(transcript)},
+    )  # fmt: skip

@@ -1,0 +1,216 @@
+"""Effects on the code host: branch, pull request, merge, revert."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+from selfheal import ports
+from selfheal.api.policy import RepositorySpec
+from selfheal.domain import errors
+from selfheal.domain.effects import Effect
+from selfheal.domain.facts import PullRequestFacts
+from selfheal.domain.machine import mirrors
+from selfheal.engine import messages, observe
+from selfheal.engine.context import Context
+from selfheal.engine.deps import require_code
+from selfheal.engine.outcome import Outcome
+from selfheal.remediation import serialise
+from selfheal.remediation.edits import Proposal
+
+HOUR = dt.timedelta(hours=1)
+
+
+def _mapped(context: Context) -> RepositorySpec:
+    if context.repository is None:
+        raise errors.PolicyInvalid(
+            f"No repository is mapped to namespace {context.namespace}.", reason="NoRepository"
+        )
+    return context.repository
+
+
+async def _stored(context: Context) -> tuple[Proposal, Mapping[str, Any]]:
+    ref = context.status.fix.proposal_ref if context.status.fix else None
+    found = await context.deps.store.find_document(context.namespace, ref) if ref else None
+    if found is None or "proposal" not in found.content:
+        raise errors.HandOver("ProposalMissing", f"The stored proposal {ref} is gone.")
+    return serialise.proposal_from_json(found.content["proposal"]), found.content
+
+
+async def push_branch(context: Context, effect: Effect) -> Outcome:
+    """Create the branch with one commit, or adopt the one that carries our key."""
+    mapped = _mapped(context)
+    proposal, content = await _stored(context)
+    branch = await require_code(context.systems).ensure_branch(
+        mapped.repository,
+        effect.branch,
+        base_sha=content["facts"]["base_sha"],
+        files=proposal.files,
+        message=messages.render_commit_message(proposal.summary, context.incident, context.status),
+        key=effect.key,
+    )
+    return Outcome(facts={"branch": branch}, ref=branch.sha)
+
+
+async def open_pull_request(context: Context, effect: Effect) -> Outcome:
+    """Open the pull request, or adopt the one that carries our key."""
+    mapped = _mapped(context)
+    proposal, content = await _stored(context)
+    text = await context.systems.crew.describe_pull_request(
+        proposal_summary=proposal.summary,
+        diff=proposal.diff,
+        cause=context.status.diagnosis.cause if context.status.diagnosis else "",
+        explanation=content.get("explanation", ""),
+        spent=context.status.usage,
+    )
+    ticket = context.status.ticket
+    prefix = f"{ticket.key}: " if ticket else ""
+    title = text.answer.title if text.answer is not None else proposal.summary
+    body = messages.render_pull_request(
+        context.incident,
+        context.status,
+        {
+            "summary": proposal.summary,
+            "arithmetic": proposal.arithmetic,
+            "risk": proposal.risk,
+            "risk_reason": proposal.risk_reason,
+            "rollback": proposal.rollback,
+            "checks": "\n".join(proposal.checks),
+        },
+        prose=text.answer.body if text.answer is not None else "",
+    )
+    spec = mapped.pull_request
+    pull = await require_code(context.systems).ensure_pull_request(
+        ports.PullRequestDraft(
+            repository=mapped.repository,
+            base=mapped.branch,
+            branch=effect.branch,
+            title=f"{prefix}{title}"[:200],
+            body=body,
+            key=observe.pull_request_key(context),
+            labels=tuple(spec.labels),
+            reviewers=tuple(spec.reviewers),
+            draft=spec.draft,
+        )
+    )
+    return Outcome(
+        facts={"pull_request": pull}, usage=text.usage, degraded=text.degraded, ref=pull.url
+    )
+
+
+def _pull(context: Context) -> PullRequestFacts:
+    if context.facts.pull_request is None:
+        raise errors.Conflict("the pull request was not read in this step")
+    return context.facts.pull_request
+
+
+async def save_mirror(context: Context, effect: Effect) -> Outcome:
+    """Bring label and status block up to date."""
+    code = require_code(context.systems)
+    pull = _pull(context)
+    await code.save_pull_request_mirror(
+        pull,
+        label=f"{mirrors.LABEL_PREFIX}{context.status.phase}",
+        status_block=mirrors.render_status_block(context.view()),
+    )
+    return Outcome(
+        facts={"pull_request": await code.get_pull_request(pull.repository, pull.number)}
+    )
+
+
+async def comment(context: Context, effect: Effect) -> Outcome:
+    """Say a milestone in the pull request."""
+    pull = context.status.pull_request
+    if pull is None or effect.milestone is None:
+        raise errors.Conflict("a comment without a pull request or milestone")
+    body = messages.render_milestone(
+        effect.milestone, context.incident, context.status, proposal=None
+    )
+    identity = await require_code(context.systems).ensure_pull_request_comment(
+        pull.repository, pull.number, marker=effect.key, body=body
+    )
+    return Outcome(ref=identity)
+
+
+async def merge(context: Context, effect: Effect) -> Outcome:
+    """Merge the head that was approved; the merge is counted in the policy before the call."""
+    mapped = _mapped(context)
+    pull = _pull(context)
+    code = require_code(context.systems)
+    await _reserve_merge(context)
+    repository = await code.get_repository(mapped.repository)
+    method = mapped.merge.method
+    if method not in repository.merge_methods:
+        method = sorted(repository.merge_methods)[0]
+    await code.merge_pull_request(pull, sha=effect.sha, method=method)
+    return Outcome(
+        facts={"pull_request": await code.get_pull_request(pull.repository, pull.number)}
+    )
+
+
+async def _reserve_merge(context: Context) -> None:
+    policy = context.policy
+    if not policy.metadata.resource_version:
+        return  # built-in policy: there is no object to count in
+    recent = [moment for moment in policy.status.merges if context.now - moment < HOUR]
+    status = policy.status.evolve(merges=[*recent, context.now])
+    await context.deps.store.save_policy_status(policy, status)
+
+
+async def close(context: Context, effect: Effect) -> Outcome:
+    """Close a pull request of ours and delete its branch."""
+    code = require_code(context.systems)
+    known = context.status.pull_request
+    repository = known.repository if known else _mapped(context).repository
+    await code.close_pull_request(repository, effect.number)
+    branch = effect.branch or (known.branch if known else "")
+    if branch:
+        await code.delete_branch(repository, branch)
+    if known is not None and known.number == effect.number:
+        return Outcome(
+            facts={"pull_request": await code.get_pull_request(repository, effect.number)}
+        )
+    return Outcome(facts=await observe.read_leftovers(context))
+
+
+async def delete_branch(context: Context, effect: Effect) -> Outcome:
+    """Delete a branch that has no pull request."""
+    mapped = _mapped(context)
+    await require_code(context.systems).delete_branch(mapped.repository, effect.branch)
+    return Outcome(facts=await observe.read_leftovers(context))
+
+
+async def open_revert(context: Context, effect: Effect) -> Outcome:
+    """Propose to take a merged fix back, where nobody has changed its files since."""
+    mapped = _mapped(context)
+    code = require_code(context.systems)
+    proposal, content = await _stored(context)
+    base = await code.get_branch_sha(mapped.repository, mapped.branch)
+    tree = await code.get_tree(mapped.repository, base, mapped.path)
+    for path, text in proposal.files.items():
+        if tree.files.get(path) != text:
+            raise errors.HandOver(
+                "RevertConflict",
+                f"The fix did not prove itself, and {path} was changed since: revert it by hand.",
+            )
+    original: dict[str, bytes | None] = {path: None for path in proposal.files}
+    original.update({path: text.encode() for path, text in content["original"].items()})
+    known = context.status.pull_request
+    branch = f"{known.branch}-revert" if known else f"{observe.compute_branch(context)}-revert"
+    summary = f"Revert: {proposal.summary}"
+    await code.ensure_branch(
+        mapped.repository, branch, base_sha=base, files=original, key=effect.key,
+        message=messages.render_commit_message(summary, context.incident, context.status),
+    )  # fmt: skip
+    body = (
+        f"The fix of {known.url if known else 'this incident'} did not prove itself. This takes it "
+        f"back.\n\nIncident `{context.incident.key}`"
+    )
+    pull = await code.ensure_pull_request(
+        ports.PullRequestDraft(
+            repository=mapped.repository, base=mapped.branch, branch=branch, title=summary[:200],
+            body=body, key=effect.key, labels=tuple(mapped.pull_request.labels),
+        )
+    )  # fmt: skip
+    return Outcome(facts={"revert": pull}, ref=pull.url)
