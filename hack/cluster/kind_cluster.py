@@ -27,7 +27,10 @@ def docker_answers() -> bool:
     """Whether a Docker engine answers (the client alone is not enough)."""
     if shutil.which("docker") is None:
         return False
-    done = subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=20)
+    try:
+        done = subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=20)
+    except subprocess.TimeoutExpired:
+        return False
     return done.returncode == 0
 
 
