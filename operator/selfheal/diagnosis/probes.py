@@ -1,0 +1,242 @@
+"""Probes that ask the wrong port, path or scheme, and probes that kill a slow start."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from selfheal.api.incident import IncidentClass
+from selfheal.diagnosis import failing_probes, reference
+from selfheal.diagnosis.evidence import Finding, Item, ItemKind
+from selfheal.diagnosis.failing_probes import Failure
+from selfheal.diagnosis.reading import PROBES, Reading, dig, quote
+
+RANK_IMAGE_CHANGED = 40
+RANK_SLOW_START = 50
+RANK_PROBE = 60
+USUAL_PATHS = ("/healthz", "/health", "/livez", "/readyz", "/ready", "/live", "/status", "/ping")
+"""Paths that are tried in this order where several answer; ``/`` comes last."""
+
+_PLAIN_SERVER = re.compile(r"server gave HTTP response to HTTPS client")
+_TLS_SERVER = re.compile(
+    r"HTTP request (?:was sent )?to (?:an )?HTTPS (?:server|port)|malformed HTTP response"
+)
+_REFUSED = re.compile(r"connection refused")
+_STATUS = re.compile(r"statuscode: (\d{3})")
+_TIMEOUT = re.compile(r"deadline exceeded|timed out|timeout", re.IGNORECASE)
+_GONE = frozenset({"404", "410"})
+
+Candidate = tuple[Any, float, tuple[Item, ...]]
+
+
+def find(reading: Reading) -> Iterator[Finding]:
+    """Yield what is wrong about each failing probe; probes with the same slip are one finding."""
+    seen: list[tuple[str | None, Mapping[str, Any]]] = []
+    for failure in failing_probes.find(reading):
+        finding = _classify(failure)
+        if (finding.container, finding.parameters) not in seen:
+            seen.append((finding.container, finding.parameters))
+            yield finding
+
+
+def _classify(failure: Failure) -> Finding:
+    changed = _changed_image(failure)
+    if changed is not None:
+        return changed
+    served = "\n".join(str(item.value.get("error") or "") for item in failure.served)
+    if _PLAIN_SERVER.search(failure.text):
+        return _correction(failure, "Scheme", "scheme", "HTTPS", ("HTTP", 0.95, ()))
+    if _TLS_SERVER.search(f"{failure.text}\n{served}") and failure.handler == "httpGet":
+        return _correction(failure, "Scheme", "scheme", "HTTP", ("HTTPS", 0.8, failure.served))
+    if failure.handler != "exec" and failure.number is None:
+        return _correction(failure, "Port", "port", failure.port, _unknown_name(failure))
+    if _REFUSED.search(failure.text):
+        return _refused(failure)
+    status = _STATUS.search(failure.text)
+    if status is not None and status.group(1) in _GONE:
+        old = dig(failure.spec, "httpGet").get("path", "/")
+        return _correction(failure, "Path", "path", old, _path(failure, old))
+    return _uncorrectable(failure, status.group(1) if status else None)
+
+
+def _correction(
+    failure: Failure, fault: str, field: str, old: Any, candidate: Candidate | None
+) -> Finding:
+    new, confidence, items = candidate or (None, 0.6, ())
+    wanted = f"; {new} is right" if new is not None else ""
+    probes = failure.twins(field)
+    return Finding(
+        class_=IncidentClass.FAILED_HEALTH_CHECK,
+        cause=f"The {failure.probe} of container {failure.container.name} asks the wrong {field} "
+        f"{old}{wanted}: {quote(failure.text.splitlines()[0], 160)}",
+        confidence=confidence,
+        evidence=_evidence(failure, items),
+        container=failure.container.name,
+        rank=RANK_PROBE,
+        parameters={
+            "fault": fault, "probes": list(probes), "handler": failure.handler, "field": field,
+            "old": old, "new": new,
+        },
+    )  # fmt: skip
+
+
+def _evidence(failure: Failure, items: tuple[Item, ...]) -> tuple[str, ...]:
+    found = (*failure.events, failure.container.pod, *items)
+    return tuple(dict.fromkeys(item.id for item in found))
+
+
+def _unknown_name(failure: Failure) -> Candidate | None:
+    names = [name for name in failure.declared if not name.isdigit()]
+    similar = reference.only_similar(str(failure.port), names)
+    only = names[0] if len(names) == 1 else similar
+    if only is not None:
+        return only, 0.95, (failure.container.pod,)
+    return _port(failure)
+
+
+def _refused(failure: Failure) -> Finding:
+    listens = failure.number in failure.listening()
+    found = None if listens else _port(failure)
+    if found is not None:
+        return _correction(failure, "Port", "port", failure.port, found)
+    if failure.probe != "readinessProbe":
+        return _slow_start(failure)
+    return Finding(
+        class_=IncidentClass.FAILED_HEALTH_CHECK,
+        cause=f"Container {failure.container.name} does not listen on port {failure.port} that its "
+        f"{failure.probe} asks.",
+        confidence=0.6, evidence=_evidence(failure, failure.served),
+        container=failure.container.name, rank=RANK_PROBE, parameters={"fault": "NotListening"},
+    )  # fmt: skip
+
+
+def _port(failure: Failure) -> Candidate | None:
+    """Return the port that is right: what answers, else what the log says, what ran, what is declared."""
+    mine, pod = failure.number, failure.container.pod
+    declared = {port: pod for port in failure.declared.values() if port != mine}
+    past = {
+        int(action["port"]): item
+        for item, _, action in failure.past()
+        if str(action.get("port", "")).isdigit() and int(action["port"]) != mine
+    }
+    logged = failure.logged()
+    if mine in logged:
+        return None
+    for pool, alone, agreed in (
+        (failure.listening(), 0.95, 0.95), (logged, 0.8, 0.9), (past, 0.8, 0.9), (declared, 0.8, 0.8),
+    ):  # fmt: skip
+        choice = dict(pool)
+        for other in (past, declared, logged):
+            common = {port: item for port, item in choice.items() if port in other}
+            choice = common or choice
+        if len(choice) == 1:
+            port, item = next(iter(choice.items()))
+            confidence = agreed if port in declared else alone
+            return _as_written(failure, port), confidence, (item,)
+    return None
+
+
+def _as_written(failure: Failure, port: int) -> int | str:
+    if isinstance(failure.port, str):
+        for name, number in failure.declared.items():
+            if number == port and not name.isdigit():
+                return name
+    return port
+
+
+def _path(failure: Failure, old: str) -> Candidate | None:
+    """Return the path that is right: what an earlier revision or another probe asks, what answers."""
+    answers = {
+        str(item.value["path"]): item
+        for item in failure.served
+        if item.value.get("port") == failure.number
+        and 200 <= int(item.value.get("status") or 0) < 400
+        and item.value.get("path") not in (None, old)
+    }
+    known = [
+        (str(action["path"]), item)
+        for item, _, action in failure.past()
+        if action.get("path") not in (None, old)
+    ] + _other_paths(failure, old)
+    for path, item in known:
+        if path in answers:
+            return path, 0.95, (item, answers[path])
+    if known and not answers:
+        return known[0][0], 0.8, (known[0][1],)
+    order = [reference.only_similar(old, answers), *USUAL_PATHS, "/"]
+    choice = next((path for path in order if path in answers), None)
+    if choice is None and len(answers) == 1:
+        choice = next(iter(answers))
+    return (choice, 0.9, (answers[choice],)) if choice is not None else None
+
+
+def _other_paths(failure: Failure, old: str) -> list[tuple[str, Item]]:
+    """Return paths of other probes of this container on the same port that do not fail."""
+    failing = {
+        other.probe
+        for other in failing_probes.find(failure.reading)
+        if other.container.name == failure.container.name
+    }
+    found = []
+    for name in PROBES:
+        action = dig(failure.container.spec, name, "httpGet")
+        path = action.get("path")
+        same_port = action.get("port") == failure.port
+        if name not in failing and same_port and path not in (None, old):
+            found.append((str(path), failure.container.pod))
+    return found
+
+
+def _changed_image(failure: Failure) -> Finding | None:
+    """Return the changed image as the cause: an old pod with the same probe is ready beside it."""
+    for item, spec, action in failure.past():
+        same = action == dig(failure.spec, failure.handler)
+        if item.kind is ItemKind.POD and same and spec.get("image") != failure.container.image:
+            return Finding(
+                class_=IncidentClass.FAILED_HEALTH_CHECK,
+                cause=f"Since the image changed from {spec.get('image')} to "
+                f"{failure.container.image}, the unchanged {failure.probe} of container "
+                f"{failure.container.name} fails.",
+                confidence=0.8,
+                evidence=_evidence(failure, (item,)),
+                container=failure.container.name,
+                rank=RANK_IMAGE_CHANGED,
+                parameters={
+                    "fault": "ImageChanged", "image": failure.container.image,
+                    "ran": [spec.get("image")],
+                },
+            )  # fmt: skip
+    return None
+
+
+def _slow_start(failure: Failure) -> Finding:
+    kills = failure.reading.events("Killing", about=failure.container.pod_name)
+    killed = tuple(event for event in kills if "probe" in str(event.value.get("message", "")))
+    return Finding(
+        class_=IncidentClass.CRASH_LOOP_BACK_OFF,
+        cause=f"The {failure.probe} kills container {failure.container.name} before it has started.",
+        confidence=0.8 if killed and "startupProbe" not in failure.container.spec else 0.6,
+        evidence=_evidence(failure, killed[-1:]),
+        container=failure.container.name,
+        rank=RANK_SLOW_START,
+        parameters={"fault": "SlowStart", "probe": failure.probe},
+    )
+
+
+def _uncorrectable(failure: Failure, status: str | None) -> Finding:
+    if failure.handler == "exec":
+        fault, what = "Command", "its command fails"
+    elif status is not None:
+        fault, what = "Application", f"the application answers {status}"
+    elif _TIMEOUT.search(failure.text):
+        fault, what = "Timing", "the answer takes too long"
+    else:
+        fault, what = "Unknown", quote(failure.text, 120)
+    return Finding(
+        class_=IncidentClass.FAILED_HEALTH_CHECK,
+        cause=f"The {failure.probe} of container {failure.container.name} fails: {what}.",
+        confidence=0.6, evidence=_evidence(failure, failure.served),
+        container=failure.container.name, rank=RANK_PROBE,
+        parameters={"fault": fault, "probe": failure.probe},
+    )  # fmt: skip

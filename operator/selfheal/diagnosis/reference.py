@@ -1,0 +1,116 @@
+"""Image references as container runtimes read them: host, path, tag and digest."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Iterable
+
+DEFAULT_HOST = "docker.io"
+FORBIDDEN_TAGS = frozenset({"latest", ""})
+"""Tags that no fix ever sets (incidents.md, rule 4)."""
+
+SIMILARITY = 0.8
+"""Least difflib ratio at which two names count as a slip of the pen."""
+
+_PATH = re.compile(
+    r"^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*$"
+)
+_TAG = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")
+_VERSION = re.compile(r"^(v?)(\d+(?:\.\d+)*)(.*)$")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reference:
+    """An image reference; ``name`` is the text before tag and digest exactly as written."""
+
+    name: str
+    host: str
+    path: str
+    tag: str | None
+    digest: str | None
+
+    @property
+    def repository(self) -> str:
+        """Return the normalised repository, for example ``docker.io/library/nginx``."""
+        return f"{self.host}/{self.path}"
+
+    @property
+    def valid(self) -> bool:
+        """Tell whether the distribution specification allows path and tag."""
+        tag_fine = self.tag is None or bool(_TAG.match(self.tag))
+        return bool(_PATH.match(self.path)) and tag_fine
+
+    def with_tag(self, tag: str) -> str:
+        """Return the reference as written with another tag and no digest."""
+        return f"{self.name}:{tag}"
+
+
+def parse(text: str) -> Reference:
+    """Split a reference; never fails (``valid`` tells). Rules: github.com/distribution/reference."""
+    rest, _, digest = text.partition("@")
+    head, slash, last = rest.rpartition("/")
+    stem, _, tag = last.partition(":")
+    name = f"{head}{slash}{stem}"
+    first, _, remainder = name.partition("/")
+    if remainder and ("." in first or ":" in first or first == "localhost"):
+        host, path = first, remainder
+    else:
+        host, path = DEFAULT_HOST, name
+    if host in ("index.docker.io", "registry-1.docker.io"):
+        host = DEFAULT_HOST
+    if host == DEFAULT_HOST and "/" not in path:
+        path = f"library/{path}"
+    return Reference(name=name, host=host, path=path, tag=tag or None, digest=digest or None)
+
+
+def nearest_tag(wanted: str, tags: Iterable[str]) -> str | None:
+    """Return the existing tag nearest to the wanted one, never ``latest``; None: none is near.
+
+    A version of the same variant (same text after the number) comes first: the highest one not above
+    the wanted, within the same major version before others, else the lowest above. Without a
+    comparable version: the one tag that differs by a slip of the pen.
+    """
+    usable = sorted({tag for tag in tags if tag not in FORBIDDEN_TAGS})
+    return _nearest_version(wanted, usable) or only_similar(wanted, usable)
+
+
+def same_major(one: str, other: str) -> bool:
+    """Tell whether two tags are versions with the same first number."""
+    first, second = _VERSION.match(one), _VERSION.match(other)
+    return bool(first and second and _numbers(first)[0] == _numbers(second)[0])
+
+
+def _numbers(found: re.Match[str]) -> tuple[int, ...]:
+    return tuple(int(part) for part in found.group(2).split("."))
+
+
+def _nearest_version(wanted: str, tags: Iterable[str]) -> str | None:
+    target = _VERSION.match(wanted)
+    if target is None:
+        return None
+    goal, found = _numbers(target), []
+    for tag in tags:
+        match = _VERSION.match(tag)
+        if match and match.group(1) == target.group(1) and match.group(3) == target.group(3):
+            found.append((_numbers(match), tag))
+    found.sort(key=lambda entry: (entry[0], len(entry[1])))
+    for pool in ([entry for entry in found if entry[0][0] == goal[0]], found):
+        below = [tag for numbers, tag in pool if numbers <= goal]
+        above = [tag for numbers, tag in pool if numbers > goal]
+        if below or above:
+            return below[-1] if below else above[0]
+    return None
+
+
+def only_similar(wanted: str, names: Iterable[str]) -> str | None:
+    """Return the one name that is clearly more similar than the others; None: none, or a tie."""
+    scored = sorted(
+        ((difflib.SequenceMatcher(None, wanted, name).ratio(), name) for name in set(names)),
+        reverse=True,
+    )
+    near = [(ratio, name) for ratio, name in scored if ratio >= SIMILARITY]
+    if not near or (len(near) > 1 and near[0][0] - near[1][0] < 1e-9):
+        return None
+    return near[0][1]

@@ -1,0 +1,95 @@
+"""All rules, their order, and whether anything looks unhealthy at all."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Sequence
+
+from selfheal.diagnosis import images, memory, probes, resources, restarts
+from selfheal.diagnosis.evidence import Bundle, Finding, ItemKind
+from selfheal.diagnosis.reading import Container, Reading, dig, parse_time
+
+Rule = Callable[[Reading], Iterable[Finding]]
+
+RULES: tuple[Rule, ...] = (
+    images.find,
+    resources.find_storage,
+    resources.find_unschedulable,
+    restarts.find_missing_objects,
+    restarts.find_start_errors,
+    memory.find_heap_errors,
+    memory.find_oom_kills,
+    memory.find_insufficient,
+    resources.find_throttling,
+    probes.find,
+    restarts.find_crashes,
+)
+SURE = 0.6
+"""Findings below it stand after all others, whatever their rank."""
+
+PATIENCE = dt.timedelta(seconds=30)
+"""A pod younger than this may just be starting."""
+
+RECENT = dt.timedelta(minutes=10)
+"""A restart within it still counts as unhealthy although the container runs again."""
+
+_HARD_REASONS = frozenset({
+    "CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError", "RunContainerError",
+    "StartError",
+}) | images.WAITING  # fmt: skip
+
+
+def diagnose(bundle: Bundle) -> Sequence[Finding]:
+    """Return all findings, cause before symptom, then by confidence; pure, may be repeated.
+
+    Every finding quotes at least one item of the bundle by id.
+    """
+    reading = Reading(bundle=bundle)
+    found = [finding for rule in RULES for finding in rule(reading)]
+    wanted = bundle.target.container
+    return sorted(
+        found,
+        key=lambda finding: (
+            finding.confidence < SURE,
+            finding.rank,
+            -finding.confidence,
+            wanted is not None and finding.container != wanted,
+        ),
+    )
+
+
+def is_failing(bundle: Bundle) -> bool:
+    """Tell whether anything looks unhealthy now: pods, containers, creation of pods, claims."""
+    reading = Reading(bundle=bundle)
+    return (
+        any(_container_fails(entry, bundle.now) for entry in reading.containers)
+        or any(_pod_fails(pod.value, bundle.now) for pod in reading.pods)
+        or (not reading.pods and bool(reading.events("FailedCreate")))
+        or any(
+            dig(claim.value, "status").get("phase") == "Pending"
+            for claim in bundle.of(ItemKind.CLAIM)
+        )
+        or any(finding.confidence >= SURE for finding in resources.find_throttling(reading))
+    )
+
+
+def _container_fails(container: Container, now: dt.datetime) -> bool:
+    if container.waiting_reason in _HARD_REASONS:
+        return True
+    ended = parse_time(container.terminated.get("finishedAt"))
+    recently = ended is not None and now - ended <= RECENT
+    return recently and container.exit_code not in (None, 0)
+
+
+def _pod_fails(pod: object, now: dt.datetime) -> bool:
+    status = dig(pod, "status")
+    if status.get("phase") == "Succeeded":
+        return False
+    if status.get("phase") == "Failed":
+        return True
+    ready = any(
+        entry.get("type") == "Ready" and entry.get("status") == "True"
+        for entry in status.get("conditions") or ()
+    )
+    created = parse_time(dig(pod, "metadata").get("creationTimestamp"))
+    return not ready and (created is None or now - created >= PATIENCE)
