@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import github
+import jwt
 import requests
 import urllib3.exceptions
 
@@ -54,6 +55,9 @@ def translate(exc: Exception, *, writing: bool) -> Exception:
         return exc
     if isinstance(exc, github.GithubException):
         return _from_answer(exc, writing=writing)
+    if isinstance(exc, jwt.PyJWTError):
+        message = "privateKey of the App cannot be read; put its PEM file into the Secret"
+        return errors.Unauthorized(message, system=SYSTEM)
     if isinstance(exc, requests.RequestException):
         return _from_transport(exc, writing=writing)
     # Half an answer, or one that is not GitHub's (a proxy's page): the client stumbles over it.
@@ -125,8 +129,6 @@ def _from_transport(exc: requests.RequestException, *, writing: bool) -> Excepti
         return errors.Unreachable(
             "the code host cannot be reached; check baseURL, DNS and network policy", system=SYSTEM
         )
-    if isinstance(exc, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
-        return errors.PolicyInvalid("baseURL of the code host is not a URL", system=SYSTEM)
     return _cut_off(type(exc).__name__, writing=writing)
 
 

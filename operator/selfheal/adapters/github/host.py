@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.parse
 from collections.abc import Mapping, Sequence
 
 import github
@@ -9,6 +10,7 @@ import github
 from selfheal import ports
 from selfheal.adapters.github import (
     branches,
+    credentials,
     delivery,
     pulls,
     repositories,
@@ -19,9 +21,6 @@ from selfheal.adapters.github import errors as translation
 from selfheal.api import policy
 from selfheal.domain import errors, facts
 
-_TOKEN_KEYS = ("GITHUB_TOKEN", "token")
-_APP_KEYS = ("appId", "installationId", "privateKey")
-
 
 def connect(
     spec: policy.CodeSpec, credential: Mapping[str, str], *, pace: session.Pace | None = None
@@ -29,10 +28,15 @@ def connect(
     """Return the code host of a policy; nothing is sent before its first call.
 
     ``credential`` holds ``GITHUB_TOKEN`` (or ``token``), or ``appId``, ``installationId`` and
-    ``privateKey`` (PEM) of a GitHub App. Unauthorized where it holds neither.
+    ``privateKey`` (PEM) of a GitHub App. Unauthorized where it holds neither, PolicyInvalid where
+    the base URL is none.
     """
     base_url = (spec.base_url or github.Consts.DEFAULT_BASE_URL).rstrip("/")
-    make_auth = _make_auth({key: value.strip() for key, value in credential.items()})
+    parts = urllib.parse.urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        message = "spec.code.baseURL is not an http(s) URL"
+        raise errors.PolicyInvalid(message, system=translation.SYSTEM)
+    make_auth = credentials.make_auth(credential)
     return GitHubCodeHost(session.Session(base_url, make_auth, pace or session.Pace()))
 
 
@@ -186,22 +190,3 @@ class GitHubCodeHost:
             except (errors.Forbidden, errors.NotFound):
                 self._own_login = ""
         return self._own_login
-
-
-def _make_auth(credential: Mapping[str, str]) -> session.MakeAuth:
-    for key in _TOKEN_KEYS:
-        token = credential.get(key)
-        if token:
-            if not token.isascii() or not token.isprintable() or " " in token:
-                raise _unauthorized(f"{key} in the Secret is not a token")
-            return lambda: github.Auth.Token(token)
-    if not all(credential.get(key) for key in _APP_KEYS):
-        raise _unauthorized("the Secret needs GITHUB_TOKEN, or appId, installationId, privateKey")
-    app, installation, pem = (credential[key] for key in _APP_KEYS)
-    if not (app.isdigit() and installation.isdigit() and "PRIVATE KEY" in pem):
-        raise _unauthorized("appId and installationId must be numbers and privateKey a PEM key")
-    return lambda: github.Auth.AppAuth(int(app), pem).get_installation_auth(int(installation))
-
-
-def _unauthorized(message: str) -> errors.Unauthorized:
-    return errors.Unauthorized(message, system=translation.SYSTEM)

@@ -19,11 +19,11 @@ from typing import Any, TypeVar
 import github
 import urllib3
 
+from selfheal.adapters.github import credentials
 from selfheal.adapters.github import errors as translation
 from selfheal.domain import errors
 
 T = TypeVar("T")
-MakeAuth = Callable[[], github.Auth.Auth]
 
 _READERS = 3
 _PAGE = 100  # the most that GitHub gives a page
@@ -117,14 +117,9 @@ class Api:
             raise translation.translate(exc, writing=True) from exc
 
     def permissions(self) -> Mapping[str, str] | None:
-        """Return the rights of an App's installation token; None for other tokens."""
+        """Return the rights of an App's token, known after a request; None for other tokens."""
         auth = self._client.requester.auth
-        if not isinstance(auth, github.Auth.AppInstallationAuth):
-            return None
-        try:
-            return auth.token_permissions or {}
-        except Exception as exc:
-            raise translation.translate(exc, writing=False) from exc
+        return (auth.granted or {}) if isinstance(auth, credentials.InstallationAuth) else None
 
 
 def quote(name: str) -> str:
@@ -140,7 +135,7 @@ def quote_all(name: str) -> str:
 class Session:
     """Runs calls on the pools; connects with the first one."""
 
-    def __init__(self, base_url: str, make_auth: MakeAuth, pace: Pace) -> None:
+    def __init__(self, base_url: str, make_auth: credentials.MakeAuth, pace: Pace) -> None:
         """Keep what is needed to make clients."""
         self._base_url, self._make_auth, self._pace = base_url, make_auth, pace
         self._clients = threading.local()
@@ -190,23 +185,18 @@ class Session:
 
     def _connect(self) -> github.Github:
         writes = threading.current_thread().name.startswith("github-write")
-        try:
-            return github.Github(
-                auth=self._make_auth(),
-                base_url=self._base_url,
-                timeout=self._pace.request_timeout,
-                user_agent="selfheal-operator",
-                api_version="2022-11-28",
-                lazy=True,
-                retry=_retry(),
-                seconds_between_requests=self._pace.between_requests,
-                # GraphQL reads are POSTs, which PyGithub takes for writes: no pause for readers.
-                seconds_between_writes=self._pace.between_writes if writes else 0.0,
-            )
-        except AssertionError as exc:
-            raise errors.PolicyInvalid(
-                "baseURL of the code host is not an http(s) URL", system=translation.SYSTEM
-            ) from exc
+        return github.Github(
+            auth=self._make_auth(),
+            base_url=self._base_url,
+            timeout=self._pace.request_timeout,
+            user_agent="selfheal-operator",
+            api_version="2022-11-28",
+            lazy=True,
+            retry=_retry(),
+            seconds_between_requests=self._pace.between_requests,
+            # GraphQL reads are POSTs, which PyGithub takes for writes: no pause for readers.
+            seconds_between_writes=self._pace.between_writes if writes else 0.0,
+        )
 
     def close(self) -> None:
         """Let threads and connections go; calls under way end by themselves."""

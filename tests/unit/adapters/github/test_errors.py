@@ -61,7 +61,6 @@ LIMIT = {
         (requests.ConnectTimeout("slow"), errors.Unreachable, errors.Unreachable),
         (never_connected(), errors.Unreachable, errors.Unreachable),
         (requests.exceptions.SSLError("self-signed"), errors.Unreachable, errors.Unreachable),
-        (requests.exceptions.InvalidURL("x"), errors.PolicyInvalid, errors.PolicyInvalid),
         (ValueError("half JSON"), errors.Transient, errors.UnknownOutcome),
         (AttributeError("'list' object"), errors.Transient, errors.UnknownOutcome),
     ],
