@@ -70,11 +70,10 @@ def build(module: Module = KUBERNETES, only: tuple[str, ...] = ()) -> None:
     _check_go()
     target.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
+    ui.say(f"building {len(todo)} programs from Go modules; log: {target / 'build.log'}")
     for name in todo:
         number = f"{wanted.index(name) + 1}/{len(wanted)}"
-        with ui.step(
-            f"building {name} ({number}) from Go modules; log: {target / 'build.log'}", every=20
-        ):
+        with ui.step(f"building {name} ({number})", every=20):
             part = target / f".{name}.{os.getpid()}.part"
             try:
                 ui.run(

@@ -44,6 +44,22 @@ _STORAGE_CLASS = {
     "volumeBindingMode": "Immediate",
 }
 
+# No DNS server runs here. A Service without endpoints makes kube-proxy refuse the pods' queries at once:
+# otherwise each lookup would take 10 s to fail, and applications' errors with it.
+_DNS = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "kube-dns", "namespace": "kube-system"},
+    "spec": {
+        "clusterIP": config.DNS_IP,
+        "selector": {"k8s-app": "kube-dns"},
+        "ports": [
+            {"name": "dns", "port": 53, "protocol": "UDP"},
+            {"name": "dns-tcp", "port": 53, "protocol": "TCP"},
+        ],
+    },
+}
+
 
 def start(owner: processes.Owner) -> None:
     """Start everything and return once the node is Ready; raises `ClusterError` saying what did not come up."""
@@ -72,7 +88,7 @@ def start(owner: processes.Owner) -> None:
     processes.start(owner, "kube-proxy", _proxy())
     ui.wait_for("containerd's start", _containerd_ready, seconds=30)
     _start_kubelet(owner, client)
-    ui.wait_for("the default storage class", lambda: _storage_class(client), seconds=20)
+    ui.wait_for("the first objects", lambda: _first_objects(client), seconds=20)
     ui.wait_for(
         "the default service account",
         lambda: client.exists("/api/v1/namespaces/default/serviceaccounts/default"),
@@ -134,8 +150,10 @@ def _start_kubelet(owner: processes.Owner, client: api.Api) -> None:
         time.sleep(0.5)
 
 
-def _storage_class(client: api.Api) -> bool:
-    return client.create("/apis/storage.k8s.io/v1/storageclasses", _STORAGE_CLASS)
+def _first_objects(client: api.Api) -> bool:
+    return client.create(
+        "/apis/storage.k8s.io/v1/storageclasses", _STORAGE_CLASS
+    ) and client.create("/api/v1/namespaces/kube-system/services", _DNS)
 
 
 def _apiserver(etcd: str) -> list[str | Path]:

@@ -190,11 +190,10 @@ def ensure(group: str) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         todo = [name for name in todo if not _recorded(name)]
         began = time.monotonic()
+        ui.say(f"making {len(todo)} images; log: {rootfs.LOG}")
         with registry.serve() as client:
             for number, name in enumerate(todo, 1):
-                with ui.step(
-                    f"making image {name} ({number}/{len(todo)}); log: {rootfs.LOG}", every=15
-                ):
+                with ui.step(f"making image {name} ({number}/{len(todo)})", every=15):
                     _make(client, name)
         ui.say(f"{len(todo)} images made and pushed in {time.monotonic() - began:.0f} s")
 

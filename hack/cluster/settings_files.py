@@ -92,7 +92,7 @@ def _kubelet() -> dict[str, object]:
         "failCgroupV1": False,
         "containerRuntimeEndpoint": f"unix://{config.CONTAINERD_SOCKET}",
         "failSwapOn": False,
-        "clusterDNS": ["10.96.0.10"],
+        "clusterDNS": [config.DNS_IP],
         "clusterDomain": "cluster.local",
         "authentication": {
             "anonymous": {"enabled": False},
