@@ -151,6 +151,12 @@ class FakeCodeHost:
         repo = self._repo(repository)
         self._set(repo, number, labels=repo.pulls[number].labels | set(names))
 
+    def edit_body(
+        self, number: int, name: str, body: str, *, repository: str | None = None
+    ) -> None:
+        """Let a person edit the description."""
+        self._set(self._repo(repository), number, body=body)
+
     def merge_by_person(self, number: int, name: str, *, repository: str | None = None) -> str:
         """Let a person merge; return the merge commit."""
         return self._merge(self._repo(repository), number, name)
