@@ -1,0 +1,187 @@
+"""One connection to an API server: JSON in, JSON out, own deadlines, every error translated."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pathlib
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import aiohttp
+from kubernetes.aio import config as kube_config
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config.config_exception import ConfigException
+
+from selfheal.adapters.kube import failures
+from selfheal.domain import errors
+
+FIELD_MANAGER = "selfheal"
+MERGE_PATCH = "application/merge-patch+json"
+DEADLINE = 10.0  # seconds a request may take, connection and body included
+PAGE = 500  # objects a page of a list
+HOME_FILE = pathlib.Path("~/.kube/config").expanduser()
+TOKEN_FILE = pathlib.Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+
+Query = Mapping[str, str | int | bool]
+
+
+class Connection:
+    """Requests of one set of credentials. Nothing is retried here; GETs may be repeated."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        """Take a configuration of the official client; its retries are switched off."""
+        configuration.retries = None
+        self.configuration = configuration
+        self._api: Any = ApiClient(configuration)
+        self._api.user_agent = "selfheal"
+
+    async def close(self) -> None:
+        """Close all sockets; may be repeated."""
+        await self._api.close()
+
+    async def authorization(self) -> str | None:
+        """Return the bearer header in use, freshly read; None with client certificates."""
+        headers: dict[str, str] = {}
+        await self._api.update_params_for_auth(headers, [], ["BearerToken"], "/", "GET", None)
+        found = {name.lower(): value for name, value in headers.items()}
+        return found.get("authorization")
+
+    async def get(
+        self, path: str, query: Query | None = None, *, deadline: float = DEADLINE
+    ) -> Any:
+        """GET an object; NotFound when it is not there."""
+        return _parse(await self.send("GET", path, query=query, deadline=deadline))
+
+    async def find(self, path: str, query: Query | None = None) -> Any | None:
+        """GET an object, or None where there is none."""
+        try:
+            return await self.get(path, query)
+        except errors.NotFound:
+            return None
+
+    async def write(
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        *,
+        query: Query | None = None,
+        content_type: str = "application/json",
+    ) -> Any:
+        """POST, PUT, PATCH or DELETE once; UnknownOutcome when it was cut off."""
+        extra: dict[str, str | int | bool] = (
+            {} if method == "DELETE" else {"fieldManager": FIELD_MANAGER}
+        )
+        text = await self.send(
+            method, path, query=extra | dict(query or {}), body=body, content_type=content_type
+        )
+        return _parse(text)
+
+    async def pages(self, path: str, query: Query | None = None) -> AsyncIterator[Any]:
+        """Iterate over the objects of a list, in pages of 500."""
+        token = ""
+        while True:
+            asked: dict[str, str | int | bool] = {"limit": PAGE, **(query or {})}
+            answer = await self.get(path, asked | ({"continue": token} if token else {}))
+            for item in answer.get("items") or ():
+                yield item
+            token = (answer.get("metadata") or {}).get("continue") or ""
+            if not token:
+                return
+
+    async def take(self, path: str, limit: int, query: Query | None = None) -> list[Any]:
+        """List at most ``limit`` objects by one request."""
+        answer = await self.get(path, {**(query or {}), "limit": limit})
+        return list(answer.get("items") or ())
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+        deadline: float = DEADLINE,
+        warnings: list[str] | None = None,
+    ) -> str:
+        """Send one request and return the body's text; ``warnings`` collects Warning headers."""
+        what = f"{method} {path}"
+        pairs = [(name, _render(value)) for name, value in (query or {}).items()]
+        try:
+            async with asyncio.timeout(deadline):
+                ready = await self._api.param_serialize(
+                    method,
+                    path,
+                    query_params=pairs,
+                    header_params={"Accept": "application/json, */*", "Content-Type": content_type},
+                    body=body,
+                    auth_settings=["BearerToken"],
+                )
+                answer = await self._api.call_api(*ready, _request_timeout=deadline + 1)
+                text: str = (await answer.read()).decode("utf-8", errors="replace")
+        except (TimeoutError, OSError, aiohttp.ClientError) as error:
+            raise failures.translate_transport(error, method=method, what=what) from error
+        if answer.status >= 400:
+            raise failures.translate_status(
+                answer.status,
+                text,
+                method=method,
+                what=what,
+                retry_after=answer.headers.get("Retry-After", ""),
+            )
+        if warnings is not None:
+            warnings += answer.headers.getall("Warning", [])
+        return text
+
+
+def _parse(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise errors.Transient(
+            "the API server sent an answer that is not JSON", system=failures.SYSTEM
+        ) from error
+
+
+def _render(value: str | int | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def path_of(
+    api_version: str, plural: str, namespace: str = "", name: str = "", subresource: str = ""
+) -> str:
+    """Return the path of a list or an object; pure. ``v1`` is the core group."""
+    root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+    space = f"namespaces/{namespace}" if namespace else ""
+    parts = (space, plural, name, subresource)
+    return "/".join((root, *(part for part in parts if part)))
+
+
+async def connect(kubeconfig: str | None = None) -> Connection:
+    """Connect by ``kubeconfig`` (paths as in KUBECONFIG), else in-cluster, else ``~/.kube/config``.
+
+    Unreachable, reason ``NoKubeconfig``, where there is none that can be used. Nothing is sent yet.
+    """
+    configuration = Configuration()
+    library: Any = kube_config
+    try:
+        if kubeconfig:
+            await library.load_kube_config(
+                config_file=kubeconfig, client_configuration=configuration, persist_config=False
+            )
+        elif TOKEN_FILE.exists():  # noqa: ASYNC240 - once, at the start
+            library.load_incluster_config(client_configuration=configuration)
+        else:
+            await library.load_kube_config(
+                config_file=str(HOME_FILE), client_configuration=configuration, persist_config=False
+            )
+    except (ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+        raise errors.Unreachable(
+            f"no usable cluster access in {kubeconfig or f'the pod or {HOME_FILE}'}: "
+            f"{type(error).__name__}; set KUBECONFIG",
+            reason="NoKubeconfig",
+            system=failures.SYSTEM,
+        ) from error
+    return Connection(configuration)
