@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -69,6 +68,8 @@ class FakeWorld:
         self.fake.add_repository(self.repository, files)
         self.host: ports.CodeHost = self.fake
         self.protect = self.fake.protect
+        self.allow = self.fake.allow
+        self.push = self.fake.push
         self.approve = self.fake.approve
         self.request_changes = self.fake.request_changes
         self.comment = self.fake.comment
@@ -80,13 +81,6 @@ class FakeWorld:
 
     def close(self) -> None:
         """Nothing is held."""
-
-    def allow(self, *methods: str) -> None:
-        repo = self.fake.repositories[self.repository]
-        repo.allows = dataclasses.replace(repo.allows, merge_methods=frozenset(methods))
-
-    def push(self, branch: str, files: Change, name: str, message: str = "Change") -> str:
-        return self.fake.push(branch, files, name=name, message=message)
 
     def open_by_person(self, branch: str, name: str) -> int:
         draft = ports.PullRequestDraft(
