@@ -14,11 +14,11 @@ from typing import Any
 import httpx2
 import pytest
 from llmock.testing import LLMockServer
+from tests.fakes import model as fakes
+
 from selfheal import ports
 from selfheal.adapters.llm.openai_model import OpenAIModel
 from selfheal.domain import errors
-
-from tests.fakes import model as fakes
 
 QUESTION = [{"role": "user", "content": "Why does checkout restart?"}]
 TOOL = {

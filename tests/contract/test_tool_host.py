@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 import uvicorn
 import yaml
+from tests.fakes import mcp_server
+from tests.fakes.model import FakeToolHost
+
 from selfheal import ports
 from selfheal.adapters.mcp import connection, host, kubernetes, servers
 from selfheal.api import policy
 from selfheal.domain import errors
-
-from tests.fakes import mcp_server
-from tests.fakes.model import FakeToolHost
 
 ALLOWED = frozenset(
     {"pods_log", "pods_big", "pods_top", "pods_broken", "pods_pid", "pods_hang", "pods_ghost"}

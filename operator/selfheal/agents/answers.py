@@ -1,7 +1,7 @@
 """What each agent answers: frozen types, and the strict JSON schema that an endpoint is given.
 
-The schema only guides: grammars enforce no ranges, and some endpoints enforce nothing. What counts is
-that each answer is validated here, and then by the checks of its role.
+The schema only guides: grammars enforce no ranges, and some endpoints enforce nothing. What counts
+is that each answer is validated here, and then by the checks of its role.
 """
 
 from __future__ import annotations

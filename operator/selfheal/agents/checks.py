@@ -176,7 +176,7 @@ _NO_BREAK = "\u200b"
 
 
 def neutralise(text: str) -> str:
-    """Disarm mentions, closing words, comments, images, links, trailers and selfheal's own marks."""
+    """Disarm mentions, closing words, comments, images, links, trailers and selfheal's marks."""
     text = redaction.redact_text(text)
     text = re.sub(r"<!--.*?(?:-->|\Z)", "", text, flags=re.S)
     text = re.sub(r"<[^>\n]{0,2000}>", "", text)

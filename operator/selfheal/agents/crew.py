@@ -1,7 +1,7 @@
 """The crew: what the engine asks of the five agents; values in and out, never an error of ours.
 
 Every method may be repeated, but each run is charged: save the attempt before, store the result
-after. Trouble (no budget, model down, refusal, nonsense) is in the result, and the rules' result stands.
+after. Trouble (no budget, model down, refusal, nonsense) is in the result; the rules' stands.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def render_findings(findings: Sequence[Finding]) -> str:
 
 
 def render_evidence(bundle: Bundle, *, first: Iterable[str] = (), share_logs: bool) -> str:
-    """Render the bundle within MAX_EVIDENCE characters, quoted items first; name what is left out."""
+    """Render the bundle within MAX_EVIDENCE characters, quoted items first."""
     quoted = frozenset(first)
     ordered = sorted(bundle.items, key=lambda item: (item.id not in quoted, _importance(item.kind)))
     shown: list[str] = []

@@ -155,7 +155,7 @@ def build_repository(files: Mapping[str, bytes], bundle: Bundle) -> list[AgentTo
 
     text = {"type": "string"}
     return [
-        _local("search_files", "Find lines with a text in all mapped files.", {"text": text}, search_files),
+        _local("search_files", "Find a text in all files.", {"text": text}, search_files),
         _local("read_file", "Read one mapped file.", {"path": text}, read_file),
         _local("list_commits", "List recent commits of the mapped path.", {}, list_commits),
     ]  # fmt: skip

@@ -11,7 +11,8 @@ agent             ``role``, ``goal``, ``backstory``: the system prompt. ``max_it
                   ``servers`` (ours): MCP servers it may use.
 task              ``description``: the prompt. ``expected_output``: told to the model and checked in
                   the answer (fields named in backticks must be filled). ``context``: outputs of
-                  these tasks enter the prompt. ``agent``: who runs it. ``stage`` (ours): where it runs.
+                  these tasks enter the prompt. ``agent``: who runs it.
+                  ``stage`` (ours): where it runs.
 tasks file        ``process``: sequential, or hierarchical (a lead agent, ``manager``, orders the
                   tasks of a stage); never the order of phases.
 ================  ==================================================================================
