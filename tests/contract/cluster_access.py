@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 async def connect_or_none() -> connection.Connection | None:
     """Return a connection by SELFHEAL_E2E_KUBECONFIG or .cluster/kubeconfig that answers."""
     for path in (os.environ.get("SELFHEAL_E2E_KUBECONFIG"), str(ROOT / ".cluster" / "kubeconfig")):
-        if not path or not pathlib.Path(path).exists():
+        if not path or not pathlib.Path(path).exists():  # noqa: ASYNC240
             continue
         api = await connection.connect(path)
         try:

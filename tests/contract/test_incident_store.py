@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.contract import cluster_access
+from tests.fakes.store import FakeStore
 
 from selfheal import ports
 from selfheal.adapters.kube import connection, credentials, store
 from selfheal.api import evidence, incident, meta, policy
 from selfheal.domain import errors
-from tests.contract import cluster_access
-from tests.fakes.store import FakeStore
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NOW = dt.datetime(2026, 11, 23, 6, 0, 0, 250000, tzinfo=dt.UTC)
@@ -117,10 +117,10 @@ async def _real_world(api: connection.Connection) -> AsyncIterator[World]:
         found = await api.take(f"/api/v1/namespaces/{namespace}/events", 50)
         return sum(one["count"] for one in found if one["reason"] == reason)
 
-    reader = credentials.Credentials(api, namespace=namespace)
+    api.namespace = namespace
     try:
         yield World(
-            store.KubeIncidentStore(api, namespace=namespace, credentials=reader),
+            store.KubeIncidentStore(api),
             namespace,
             put_policy,
             put_credential,
@@ -137,7 +137,7 @@ CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 async def install_crds(api: connection.Connection) -> None:
-    for path in sorted((ROOT / "crds").glob("*.yaml")):
+    for path in sorted((ROOT / "crds").glob("selfheal*.yaml")):
         body = yaml.safe_load(path.read_text("utf-8"))
         target = f"{CRDS}/{body['metadata']['name']}"
         await api.send(
@@ -147,8 +147,8 @@ async def install_crds(api: connection.Connection) -> None:
             body=body,
             content_type="application/apply-patch+yaml",
         )
-        while not await _is_established(api, target):
-            await asyncio.sleep(0.05)  # a poll: the API server has no other word for it
+        while not await _is_established(api, target):  # noqa: ASYNC110 - the API has no event
+            await asyncio.sleep(0.05)
 
 
 async def _is_established(api: connection.Connection, target: str) -> bool:
@@ -333,9 +333,7 @@ async def test_a_long_document_is_shortened_but_a_proposal_is_refused(world: Wor
     stored = await world.port.find_document(world.namespace, "checkout-r1a1-evidence")
     assert stored is not None
     assert "characters left out" in stored.content["items"][0]["text"]
-    proposal = world.document(
-        owner, name="p", type=evidence.DocumentType.PROPOSAL, content=content
-    )
+    proposal = world.document(owner, name="p", type=evidence.DocumentType.PROPOSAL, content=content)
     with pytest.raises(errors.HandOver):
         await world.port.ensure_document(proposal)
 

@@ -12,6 +12,7 @@ import aiohttp
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config.config_exception import ConfigException
+from kubernetes.aio.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION
 
 from selfheal.adapters.kube import failures
 from selfheal.domain import errors
@@ -21,6 +22,8 @@ MERGE_PATCH = "application/merge-patch+json"
 DEADLINE = 10.0  # seconds a request may take, connection and body included
 PAGE = 500  # objects a page of a list
 HOME_FILE = pathlib.Path("~/.kube/config").expanduser()
+# The client's own reading of the environment, made absolute.
+KUBECONFIG = KUBE_CONFIG_DEFAULT_LOCATION.replace("~", str(pathlib.Path.home()), 1)
 TOKEN_FILE = pathlib.Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 Query = Mapping[str, str | int | bool]
@@ -29,10 +32,10 @@ Query = Mapping[str, str | int | bool]
 class Connection:
     """Requests of one set of credentials. Nothing is retried here; GETs may be repeated."""
 
-    def __init__(self, configuration: Configuration) -> None:
-        """Take a configuration of the official client; its retries are switched off."""
-        configuration.retries = None
-        self.configuration = configuration
+    def __init__(self, configuration: Configuration, *, namespace: str = "selfheal-system") -> None:
+        """Take a configuration of the official client and the operator's own namespace."""
+        configuration.retries = None  # the engine repeats, after observing
+        self.configuration, self.namespace = configuration, namespace
         self._api: Any = ApiClient(configuration)
         self._api.user_agent = "selfheal"
 
@@ -159,29 +162,32 @@ def path_of(
     return "/".join((root, *(part for part in parts if part)))
 
 
-async def connect(kubeconfig: str | None = None) -> Connection:
-    """Connect by ``kubeconfig`` (paths as in KUBECONFIG), else in-cluster, else ``~/.kube/config``.
+async def connect(
+    kubeconfig: str | None = None, *, namespace: str = "selfheal-system"
+) -> Connection:
+    """Connect by ``kubeconfig``, else KUBECONFIG, else in-cluster, else ``~/.kube/config``.
 
-    Unreachable, reason ``NoKubeconfig``, where there is none that can be used. Nothing is sent yet.
+    ``namespace`` is the operator's own. Unreachable, reason ``NoKubeconfig``, where there is no
+    access that can be used. Nothing is sent yet.
     """
     configuration = Configuration()
     library: Any = kube_config
+    path = kubeconfig or (KUBECONFIG if KUBECONFIG != str(HOME_FILE) else None)
+    in_cluster = path is None and TOKEN_FILE.exists()  # noqa: ASYNC240 - once, at the start
     try:
-        if kubeconfig:
-            await library.load_kube_config(
-                config_file=kubeconfig, client_configuration=configuration, persist_config=False
-            )
-        elif TOKEN_FILE.exists():  # noqa: ASYNC240 - once, at the start
+        if in_cluster:
             library.load_incluster_config(client_configuration=configuration)
         else:
             await library.load_kube_config(
-                config_file=str(HOME_FILE), client_configuration=configuration, persist_config=False
+                config_file=path or str(HOME_FILE),
+                client_configuration=configuration,
+                persist_config=False,
             )
     except (ConfigException, OSError, ValueError, KeyError, TypeError) as error:
         raise errors.Unreachable(
-            f"no usable cluster access in {kubeconfig or f'the pod or {HOME_FILE}'}: "
-            f"{type(error).__name__}; set KUBECONFIG",
+            f"no usable cluster access in {'the pod' if in_cluster else path or HOME_FILE} "
+            f"({type(error).__name__}); set KUBECONFIG",
             reason="NoKubeconfig",
             system=failures.SYSTEM,
         ) from error
-    return Connection(configuration)
+    return Connection(configuration, namespace=namespace)

@@ -45,19 +45,16 @@ class Credentials:
 
 
 def parse_secret(stored: Mapping[str, Any] | None, what: str) -> dict[str, str]:
-    """Return the entries of a Secret; pure. Stalled names what is wrong, never a value."""
+    """Return the entries of a Secret; pure. Stalled names what is wrong, never a value.
+
+    Without the annotation ``hosts`` is empty: it may go to no host that a policy names.
+    """
     if stored is None:
         raise _unusable(f"{what} does not exist; create it with the label {LABEL}", "Missing")
     metadata = stored.get("metadata") or {}
     if LABEL not in (metadata.get("labels") or {}):
         raise _unusable(f"{what} lacks the label {LABEL}; set it if it is meant for us", "Refused")
     hosts = (metadata.get("annotations") or {}).get(HOSTS_ANNOTATION, "").strip()
-    if not hosts:
-        raise _unusable(
-            f"{what} is bound to no host; name those that may receive it in the annotation "
-            f"{HOSTS_ANNOTATION}, separated by commas",
-            "Refused",
-        )
     values = {key: _decode(text, f"{what}, key {key}") for key, text in _entries(stored)}
     if not any(values.values()):
         raise _unusable(f"{what} is empty; put the token into it", "Missing")

@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 import pydantic
 
 from selfheal import ports
-from selfheal.adapters.kube import connection, documents, failures, mergepatch
-from selfheal.adapters.kube import credentials as credentials_
+from selfheal.adapters.kube import connection, credentials, documents, failures, mergepatch
 from selfheal.api import API_VERSION, evidence, meta
 from selfheal.api import incident as incidents
 from selfheal.api import policy as policies
@@ -28,11 +27,10 @@ ModelT = TypeVar("ModelT", bound=meta.Model)
 class KubeIncidentStore:
     """The port ``IncidentStore`` on a real API server."""
 
-    def __init__(
-        self, api: connection.Connection, *, namespace: str, credentials: credentials_.Credentials
-    ) -> None:
-        """Take the operator's own namespace, which holds credentials."""
-        self._api, self._namespace, self._credentials = api, namespace, credentials
+    def __init__(self, api: connection.Connection) -> None:
+        """Take a connection, which names the operator's own namespace with its credentials."""
+        self._api = api
+        self._credentials = credentials.Credentials(api, namespace=api.namespace)
         self._cluster_id = ""
 
     async def get_incident(self, key: str) -> incidents.Incident:
