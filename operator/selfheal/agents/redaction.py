@@ -52,7 +52,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(
             rf"(?P<name>[\"']?\b{_NAME}[\"']?\s*[:=]\s*)"
-            r"(?P<value>\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|[^\s,;&}\]]+)",
+            r"(?!\[redacted\])(?P<value>\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|[^\s,;&}\]]+)",
             re.IGNORECASE,
         ),
         rf"\g<name>{MASK}",

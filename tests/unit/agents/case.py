@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from tests.fakes.model import FakeToolHost, ScriptedModel
+
 from selfheal.agents import config as agents_config
 from selfheal.agents import crew as crew_module
 from selfheal.agents.tools import Scope
@@ -14,8 +17,6 @@ from selfheal.api import policy
 from selfheal.api.incident import IncidentClass, TargetRef, Usage
 from selfheal.diagnosis.evidence import Bundle, Finding, Item, ItemKind
 from selfheal.remediation.edits import Proposal
-
-from tests.fakes.model import FakeToolHost, ScriptedModel
 
 NOW = dt.datetime(2026, 11, 23, 5, 0, tzinfo=dt.UTC)
 CHECKOUT = TargetRef(kind="Deployment", name="checkout")
@@ -203,11 +204,10 @@ def change(
     config: agents_config.AgentsConfig, agent: str | None = None, task: str | None = None, **changes: Any
 ) -> agents_config.AgentsConfig:
     """Return a copy with one agent or task changed."""
-    import dataclasses
-
-    if agent is not None:
-        entry = config.agents[agent].model_copy(update=changes)
-        return dataclasses.replace(config, agents={**config.agents, agent: entry})
-    assert task is not None
-    changed = config.tasks[task].model_copy(update=changes)
-    return dataclasses.replace(config, tasks={**config.tasks, task: changed})
+    if task is not None:
+        more = {"agent": agent} if agent is not None else {}
+        changed = config.tasks[task].model_copy(update=changes | more)
+        return dataclasses.replace(config, tasks={**config.tasks, task: changed})
+    assert agent is not None
+    entry = config.agents[agent].model_copy(update=changes)
+    return dataclasses.replace(config, agents={**config.agents, agent: entry})

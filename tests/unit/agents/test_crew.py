@@ -5,6 +5,17 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from tests.fakes.model import FakeToolHost, ScriptedModel, call, say
+from tests.unit.agents import case
+from tests.unit.agents.case import (
+    NO_USAGE,
+    Build,
+    analysis,
+    build_bundle,
+    build_finding,
+    build_proposal,
+)
+
 from selfheal.agents import answers, checks
 from selfheal.agents import config as agents_config
 from selfheal.agents.tools import Scope
@@ -12,10 +23,6 @@ from selfheal.api import policy
 from selfheal.api.incident import DiagnosedBy, IncidentClass, Usage
 from selfheal.domain import errors
 from selfheal.domain.facts import CheckResult
-
-from tests.fakes.model import FakeToolHost, ScriptedModel, call, say
-from tests.unit.agents import case
-from tests.unit.agents.case import NO_USAGE, Build, analysis, build_bundle, build_finding, build_proposal
 
 HOLDS = CheckResult(name="NoOOMKill", holds=True, message="none since 05:00")
 

@@ -69,7 +69,7 @@ def load(directory: pathlib.Path | None = None) -> AgentsConfig:
     settings = {key: tasks.pop(key) for key in _RESERVED if key in tasks}
     config = AgentsConfig(
         agents={
-            normalise(name): _parse(AgentDefinition, AGENTS_FILE, name, entry)
+            normalise(name): _parse(AgentDefinition, AGENTS_FILE, normalise(name), entry)
             for name, entry in agents.items()
         },
         tasks={
@@ -103,6 +103,8 @@ def _read(directory: pathlib.Path | None, name: str) -> dict[str, Any]:
 def _parse(kind: type[Any], file: str, name: str, entry: Any) -> Any:
     if not isinstance(entry, dict):
         raise ConfigError(f"{file}: {name}: must be a mapping")
+    if "name" in entry:
+        raise ConfigError(f"{file}: {name}: name: unknown key, the name is the entry's own")
     try:
         return kind.model_validate({"name": name, **entry})
     except pydantic.ValidationError as error:

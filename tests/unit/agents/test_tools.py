@@ -1,0 +1,58 @@
+"""Tools: only those that can be bound to the incident, for servers that the policy names."""
+
+from __future__ import annotations
+
+import pytest
+from tests.fakes.model import FakeToolHost
+
+from selfheal.agents import tools
+
+TEXT = {"type": "string"}
+GITHUB = {"owner": TEXT, "repo": TEXT, "path": TEXT}
+
+
+async def build(host: FakeToolHost, servers: list[str], scope: tools.Scope, **more):
+    given = {"configured": frozenset(servers), "consent": True} | more
+    return await tools.build_remote(host, servers, scope=scope, **given)
+
+
+async def test_github_tools_are_bound_to_the_mapped_repository() -> None:
+    host = FakeToolHost().add_tool("github", "get_file_contents", "text", properties=GITHUB, required=["owner", "path"])
+    host.add_tool("github", "search_code", "text", properties={"query": TEXT})
+    (tool,), problems = await build(host, ["github"], tools.Scope(repository="acme/gitops"))
+    assert problems == []
+    assert tool.schema == {"type": "object", "properties": {"path": TEXT}, "required": ["path"]}
+    assert await tool.run({"path": "a"}) == "text"
+    assert host.calls == [("github", "get_file_contents", {"path": "a", "owner": "acme", "repo": "gitops"})]
+    assert "fixed to 'acme'" in await tool.run({"path": "a", "owner": "evil"})
+
+
+async def test_jira_tools_are_bound_to_the_ticket() -> None:
+    host = FakeToolHost().add_tool("jira", "jira_get_issue", "ticket", properties={"issue_key": TEXT})
+    (tool,), _ = await build(host, ["jira"], tools.Scope(ticket="OPS-1"))
+    await tool.run({})
+    assert host.calls == [("jira", "jira_get_issue", {"issue_key": "OPS-1"})]
+
+
+@pytest.mark.parametrize("server", ["kubernetes", "github", "jira", "other"])
+async def test_without_a_scope_a_server_offers_nothing(server: str) -> None:
+    host = FakeToolHost().add_tool(server, "anything", properties={"namespace": TEXT, **GITHUB, "issue_key": TEXT})
+    assert await build(host, [server], tools.Scope()) == ([], [])
+
+
+async def test_a_server_that_is_not_configured_is_not_asked() -> None:
+    host = FakeToolHost().add_tool("kubernetes", "pods_get", properties={"namespace": TEXT})
+    assert await build(host, ["kubernetes"], tools.Scope(namespace="shop"), configured=frozenset()) == ([], [])
+
+
+async def test_without_consent_logs_have_no_tool() -> None:
+    host = FakeToolHost().add_tool("kubernetes", "pods_log", properties={"namespace": TEXT})
+    host.add_tool("kubernetes", "pods_get", properties={"namespace": TEXT})
+    found, _ = await build(host, ["kubernetes"], tools.Scope(namespace="shop"), consent=False)
+    assert [tool.name for tool in found] == ["kubernetes__pods_get"]
+
+
+async def test_names_fit_what_endpoints_accept() -> None:
+    host = FakeToolHost().add_tool("kubernetes", "pods.get/" + "x" * 80, properties={"namespace": TEXT})
+    (tool,), _ = await build(host, ["kubernetes"], tools.Scope(namespace="shop"))
+    assert tool.name == ("kubernetes__pods_get_" + "x" * 80)[:64]
