@@ -1,0 +1,1 @@
+"""Counterpart servers for demos and tests."""
