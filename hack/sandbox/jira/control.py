@@ -20,7 +20,7 @@ from hack.sandbox.jira import seed
 from hack.sandbox.jira.errors import JiraError
 from hack.sandbox.jira.routes_search import TOKENS
 from hack.sandbox.jira.state import Settings, Store
-from hack.sandbox.jira.web import BUCKETS, STORE
+from hack.sandbox.jira.web import ACCOUNT, BUCKETS, STORE
 
 KINDS = ("status", "delay", "drop", "truncate", "html")
 HTML = "<!DOCTYPE html><html><body><h1>Service unavailable</h1></body></html>"
@@ -83,7 +83,7 @@ async def faults_and_journal(request: web.Request, handler: Any) -> web.StreamRe
         if fault is not None and fault.kind == "delay" and fault.when == "before":
             await asyncio.sleep(fault.seconds)
         response = await _serve(request, handler)
-        entry["account"] = request.get("account", "")
+        entry["account"] = request.get(ACCOUNT, "")
         entry["served"] = response.status
     if fault is not None:
         response = await _spoil(fault, request, response)

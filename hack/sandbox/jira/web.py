@@ -19,6 +19,7 @@ from hack.sandbox.jira.render import Renderer
 from hack.sandbox.jira.state import Account, Issue, Store
 
 STORE: web.AppKey[Store] = web.AppKey("store", Store)
+ACCOUNT: web.RequestKey[str] = web.RequestKey("account", str)
 BAD_PAYLOAD = "Invalid request payload. Refer to the REST API documentation and try again."
 UNAUTHORIZED = {"message": "Client must be authenticated to access this resource.", "status-code": 401}
 
@@ -119,7 +120,7 @@ def wrap(handler: Handler, version: str, gateway: bool, anonymous: bool = False)
             api_base = f"{site}/ex/jira/{seed.CLOUD_ID}" if gateway else site
             caller = who or Account("", "", "", "", access={})
             ctx = Ctx(request, store, caller, version, site, api_base)
-            request["account"] = ctx.who.name
+            request[ACCOUNT] = ctx.who.name
             headers = _limit(request, store, ctx.who)
             response = await handler(ctx)
             response.headers.update(headers)
