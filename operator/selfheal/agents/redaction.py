@@ -12,10 +12,12 @@ from typing import Any
 MASK = "[redacted]"
 NOT_SHARED = "[not shared with the model: policy]"
 
+# Bounded repeats: an unbounded one takes quadratic time on a log full of dots.
 _NAME = (
-    r"(?:[A-Za-z0-9_.-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|"
-    r"private[_-]?key|credential|authorization|client[_-]?secret|session[_-]?id|cookie)[A-Za-z0-9_.-]*)"
+    r"(?:[A-Za-z0-9_.-]{0,64}(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|"
+    r"private[_-]?key|credential|authorization|session[_-]?id|cookie)[A-Za-z0-9_.-]{0,64})"
 )
+_QUOTE = r"\\{0,3}[\"']?"
 _SECRET_NAME = re.compile(f"^{_NAME}$", re.IGNORECASE)
 # Keys of Kubernetes objects that name a Secret or speak of one without holding a value.
 _HARMLESS_KEYS = frozenset(
@@ -39,6 +41,24 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
             r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S
         ),
         MASK,
+    ),
+    # A copy of the whole object, as kubectl leaves it: environment and all.
+    (
+        re.compile(r"(last-applied-configuration\"\s*:\s*)\"(?:[^\"\\]|\\.)*\""),
+        rf'\1"{MASK}"',
+    ),
+    (
+        re.compile(r"(last-applied-configuration'?:[ \t]*)(?:[|>][^\n]*\n[^\n]*|(?!\")[^\n]+)"),
+        rf"\1{MASK}",
+    ),
+    # An environment variable whose name stands in one entry and whose value in the next.
+    (
+        re.compile(
+            rf"(name{_QUOTE}\s*:\s*{_QUOTE}{_NAME}{_QUOTE},?\s*{_QUOTE}value{_QUOTE}\s*:\s*)"
+            rf"(?!\[redacted\]){_QUOTE}[^\s\"'\\,}}]+{_QUOTE}",
+            re.IGNORECASE,
+        ),
+        rf"\1{MASK}",
     ),
     (re.compile(r"\b(?:Bearer|Basic)\s+[A-Za-z0-9+/._~=-]{8,}", re.I), MASK),
     (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"), MASK),

@@ -8,13 +8,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from selfheal import ports
-from selfheal.agents import prompts
+from selfheal.agents import prompts, redaction
 from selfheal.diagnosis.evidence import Bundle, ItemKind
 from selfheal.domain import errors
 
 MAX_RESULT = 6_000  # characters of one result in the prompt
 _MAX_MATCHES = 40
-_LOG_TOOLS = frozenset({"pods_log"})  # what they return are logs: only with the namespace's consent
+# What they return holds logs (a pod has the end of one in its status): only with consent.
+_LOG_TOOLS = frozenset({"pods_log", "pods_get"})
+_LOG_KINDS = frozenset({"pod", "pods"})
 _REFUSED_KINDS = frozenset({"secret", "secrets"})
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -89,7 +91,7 @@ async def build_remote(
             problems.append(f"tools of {server} are missing: {error}")
             continue
         found += [
-            _bind(host, tool, pins)
+            _bind(host, tool, pins, consent=consent)
             for tool in offered
             if _is_bindable(tool) and (consent or tool.name not in _LOG_TOOLS)
         ]
@@ -101,7 +103,9 @@ def _is_bindable(tool: ports.Tool) -> bool:
     return isinstance(properties, Mapping) and _BINDING[tool.server] <= set(properties)
 
 
-def _bind(host: ports.ToolHost, tool: ports.Tool, pins: Mapping[str, Any]) -> AgentTool:
+def _bind(
+    host: ports.ToolHost, tool: ports.Tool, pins: Mapping[str, Any], *, consent: bool
+) -> AgentTool:
     own = dict(tool.schema.get("properties", {}))
     pinned = {name: value for name, value in pins.items() if name in own}
     visible = {name: value for name, value in own.items() if name not in pinned}
@@ -114,8 +118,11 @@ def _bind(host: ports.ToolHost, tool: ports.Tool, pins: Mapping[str, Any]) -> Ag
         unknown = sorted(set(arguments) - set(own))
         if unknown:
             return f"error: unknown argument {unknown[0]!r} (known: {', '.join(sorted(visible))})"
-        if str(arguments.get("kind", "")).lower() in _REFUSED_KINDS:
+        kind = str(arguments.get("kind", "")).strip().lower()
+        if kind in _REFUSED_KINDS:
             return "error: Secrets are never read"
+        if kind in _LOG_KINDS and not consent:
+            return f"error: {redaction.NOT_SHARED}"
         return await host.call_tool(tool.server, tool.name, {**arguments, **pinned})
 
     return AgentTool(

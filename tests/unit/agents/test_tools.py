@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.fakes.model import FakeToolHost
 
-from selfheal.agents import tools
+from selfheal.agents import consent, tools
+from selfheal.api import policy
 
 TEXT = {"type": "string"}
 GITHUB = {"owner": TEXT, "repo": TEXT, "path": TEXT}
@@ -48,8 +49,26 @@ async def test_a_server_that_is_not_configured_is_not_asked() -> None:
 async def test_without_consent_logs_have_no_tool() -> None:
     host = FakeToolHost().add_tool("kubernetes", "pods_log", properties={"namespace": TEXT})
     host.add_tool("kubernetes", "pods_get", properties={"namespace": TEXT})
-    found, _ = await build(host, ["kubernetes"], tools.Scope(namespace="shop"), consent=False)
-    assert [tool.name for tool in found] == ["kubernetes__pods_get"]
+    host.add_tool("kubernetes", "resources_get", "kind: x", properties={"namespace": TEXT, "kind": TEXT})
+    (tool,), _ = await build(host, ["kubernetes"], tools.Scope(namespace="shop"), consent=False)
+    assert tool.name == "kubernetes__resources_get"
+    assert "not shared" in await tool.run({"kind": "Pod"})
+    assert await tool.run({"kind": "Deployment"}) == "kind: x"
+    assert len(host.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("selector", "labels", "shared"),
+    [
+        (None, {}, False),
+        (policy.LabelSelector(), {}, True),
+        (policy.LabelSelector(match_labels={"logs": "yes"}), {"logs": "yes", "a": "b"}, True),
+        (policy.LabelSelector(match_labels={"logs": "yes"}), {"logs": "no"}, False),
+    ],
+)
+def test_consent_is_the_policys_selector(selector, labels, shared: bool) -> None:
+    assert consent.may_share_logs(policy.ModelSpec(name="m", namespace_selector=selector), labels) is shared
+    assert consent.may_share_logs(None, labels) is False
 
 
 async def test_names_fit_what_endpoints_accept() -> None:

@@ -1,0 +1,109 @@
+"""An OpenAI-compatible endpoint over ``plausible``: POST /v1/chat/completions, GET /v1/models.
+
+``python -m tests.fakes.model_server --host 0.0.0.0 --port 8091 [--key KEY]`` prints its base URL.
+It counts requests at GET /requests as ``{"count": n, "types": {...}, "tool_calls": n}``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import collections
+import contextlib
+import json
+import math
+import re
+from typing import Any
+
+from aiohttp import web
+
+from tests.fakes import plausible
+
+MODEL = "plausible-1"
+
+
+class ModelServer:
+    """The endpoint; ``start`` returns its base URL."""
+
+    def __init__(self, *, key: str | None = None) -> None:
+        self._key = key
+        self._runner: web.AppRunner | None = None
+        self.types: collections.Counter[str] = collections.Counter()
+        self.tool_calls = 0
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
+        app = web.Application(client_max_size=8 << 20)
+        app.add_routes(
+            [
+                web.post("/v1/chat/completions", self._complete),
+                web.get("/v1/models", self._models),
+                web.get("/requests", self._requests),
+            ]
+        )
+        self._runner = web.AppRunner(app)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, host, port).start()
+        return f"http://{host}:{self._runner.addresses[0][1]}/v1"
+
+    async def close(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _complete(self, request: web.Request) -> web.Response:
+        if self._key is not None and request.headers.get("authorization") != f"Bearer {self._key}":
+            return _refuse(401, "invalid_api_key", "Incorrect API key provided.")
+        body = await request.json()
+        if body.get("model") != MODEL:
+            return _refuse(404, "model_not_found", f"The model {body.get('model')!r} does not exist.")
+        if body.get("tools") and body.get("response_format"):
+            return _refuse(400, "unsupported", "Tools and a response format exclude each other here.")
+        message = plausible.answer(body["messages"], body.get("tools") or ())
+        kind = re.search(r"of the type (\w+)", str(body["messages"][0].get("content")))
+        self.types[kind.group(1) if kind else "?"] += 1
+        self.tool_calls += len(message.get("tool_calls", ()))
+        return web.json_response(_completion(body, message))
+
+    async def _models(self, _: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [{"id": MODEL, "object": "model"}]})
+
+    async def _requests(self, _: web.Request) -> web.Response:
+        count = sum(self.types.values())
+        return web.json_response({"count": count, "types": self.types, "tool_calls": self.tool_calls})
+
+
+def _refuse(status: int, code: str, message: str) -> web.Response:
+    body = {"error": {"message": message, "type": "invalid_request_error", "code": code, "param": None}}
+    return web.json_response(body, status=status)
+
+
+def _completion(body: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
+    prompt = math.ceil(len(json.dumps(body["messages"])) / 4)
+    said = math.ceil(len(json.dumps(message)) / 4)
+    finish = "tool_calls" if message.get("tool_calls") else "stop"
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 0,
+        "model": MODEL,
+        "choices": [{"index": 0, "finish_reason": finish, "message": message}],
+        "usage": {"prompt_tokens": prompt, "completion_tokens": said, "total_tokens": prompt + said},
+    }
+
+
+async def _serve(host: str, port: int, key: str | None) -> None:
+    print(await ModelServer(key=key).start(host, port), flush=True)
+    await asyncio.Event().wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--key")
+    arguments = parser.parse_args()
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_serve(arguments.host, arguments.port, arguments.key))
+
+
+if __name__ == "__main__":
+    main()
