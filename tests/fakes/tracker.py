@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from selfheal import ports
-from selfheal.adapters.jira import adf, comments, markdown, parse
+from selfheal.adapters.jira import comments, parse
 from selfheal.api.incident import Priority
 from selfheal.domain import errors, facts, phases
 
@@ -170,7 +170,8 @@ class FakeTracker:
         self.created["ticket"] += 1
         priority = _PRIORITIES.get(draft.priority, draft.priority.value)
         text = _plain(draft.description)
-        return self._add(draft.summary, text, priority, draft.labels, draft.mirror, None, None)
+        summary = " ".join(draft.summary.split())[:255]
+        return self._add(summary, text, priority, draft.labels, draft.mirror, None, None)
 
     async def transition_ticket(
         self, ticket: facts.TicketFacts, to_statuses: Sequence[str]
@@ -357,7 +358,7 @@ def _person(name: str) -> facts.Actor:
 
 def _plain(text: str, last_line: str = "") -> str:
     """Return Markdown as a reader of the ticket gets it."""
-    return adf.to_plain(adf.render(markdown.parse(text), last_line=last_line))
+    return parse.parse_text(comments.render(text, last_line=last_line, cloud=True))
 
 
 _CLAUSE = re.compile(

@@ -202,11 +202,17 @@ class Creator:
                 system=SYSTEM,
             )
         kind = str(own[0]["id"])
-        answer = await self._session.read(f"{desk}/requesttype/{quote(kind)}/field")
+        return number, kind, await self._read_priorities(f"{desk}/requesttype/{quote(kind)}/field")
+
+    async def _read_priorities(self, path: str) -> Sequence[str] | None:
+        try:
+            answer = await self._session.read(path)
+        except (errors.NotFound, errors.PolicyInvalid):
+            return None  # not told: the request gets Jira's default priority
         for field in answer.get("requestTypeFields") or ():
             if field.get("fieldId") == "priority":
-                return number, kind, [str(v.get("label")) for v in field.get("validValues") or ()]
-        return number, kind, None
+                return [str(value.get("label")) for value in field.get("validValues") or ()]
+        return None
 
     async def _read_desk_pages(self, path: str) -> list[Mapping[str, Any]]:
         found: list[Mapping[str, Any]] = []

@@ -78,7 +78,8 @@ def _from_status(exc: jira.JIRAError, *, writing: bool, login: str) -> Exception
     strip(exc)
     if status == 401:
         return errors.Unauthorized(
-            f"Jira refuses the credentials (401), which were used as {login}", system=SYSTEM
+            f"Jira refuses the credentials (401: {text}), which were used as {login}",
+            system=SYSTEM,
         )
     if status == 429:
         return errors.RateLimited(
@@ -195,18 +196,22 @@ def _is_jiras(body: Any) -> bool:
 def retry_after(headers: Mapping[str, str]) -> dt.timedelta | None:
     """Return the server's wish from its (lower-case) headers, at most an hour; None: it has none.
 
-    Seconds or an HTTP date (RFC 9110, 10.2.3); else ``X-RateLimit-Reset``, an ISO time.
+    Seconds or an HTTP date (RFC 9110, 10.2.3); else ``X-RateLimit-Reset``, an ISO time. Times are
+    compared with the server's own Date, so that our clock need not agree with it.
     """
     text = headers.get("retry-after", "").strip()
-    if text.isdigit():
-        return min(dt.timedelta(seconds=int(text)), _LONGEST_RETRY_AFTER)
     try:
-        there = email.utils.parsedate_to_datetime(headers.get("date", ""))
-        if text:
-            until = email.utils.parsedate_to_datetime(text)
+        if text.isdigit():
+            wait = dt.timedelta(seconds=int(text))
+        elif text:
+            wait = email.utils.parsedate_to_datetime(text) - _date_of(headers)
         else:
-            until = dt.datetime.fromisoformat(headers.get("x-ratelimit-reset", ""))
-        wait = until - there
-    except (ValueError, TypeError):
+            reset = dt.datetime.fromisoformat(headers.get("x-ratelimit-reset", ""))
+            wait = reset - _date_of(headers)
+    except (ValueError, TypeError, OverflowError):
         return None
     return max(dt.timedelta(0), min(wait, _LONGEST_RETRY_AFTER))
+
+
+def _date_of(headers: Mapping[str, str]) -> dt.datetime:
+    return email.utils.parsedate_to_datetime(headers.get("date", ""))

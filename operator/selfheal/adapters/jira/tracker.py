@@ -221,7 +221,7 @@ class JiraTracker:
         cut = len(histories) < log.get("total", 0) or len(histories) >= log.get("maxResults", 101)
         if not self._session.cloud or not cut:
             return histories
-        return await self._session.read_pages(f"issue/{issue['id']}/changelog", "values")
+        return await self._session.read_pages(f"issue/{quote(issue['key'])}/changelog", "values")
 
     async def _comments(self, issue: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         embedded = issue["fields"].get("comment") or {}
@@ -229,7 +229,7 @@ class JiraTracker:
         if "total" in embedded and len(found) >= embedded["total"]:
             return sorted(found, key=lambda comment: str(comment["created"]))[-_NEWEST:]
         params = {"orderBy": "-created", "maxResults": _NEWEST}
-        page = await self._session.read(f"issue/{issue['id']}/comment", params)
+        page = await self._session.read(f"issue/{quote(issue['key'])}/comment", params)
         return list(page.get("comments") or ())[:_NEWEST]
 
     async def _write(
