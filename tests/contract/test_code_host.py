@@ -154,13 +154,13 @@ async def test_a_tree_has_the_exact_bytes_below_its_path_only(world: worlds.Worl
 
 async def test_a_tree_stays_as_it_was_at_its_commit(world: worlds.World) -> None:
     sha = await world.host.get_branch_sha(world.repository, "main")
-    world.push("main", {MANIFEST: b"changed: true\n"}, "ann")
+    world.push("main", {MANIFEST: b"changed: true\n"}, "alice")
     assert (await world.host.get_tree(world.repository, sha, "")).files[MANIFEST] == FILES[MANIFEST]
 
 
 async def test_history_is_newest_first_and_of_the_path(world: worlds.World) -> None:
-    world.push("main", {MANIFEST: b"one\n"}, "ann", message="One")
-    world.push("main", {"README.md": b"two\n"}, "ann", message="Two")
+    world.push("main", {MANIFEST: b"one\n"}, "alice", message="One")
+    world.push("main", {"README.md": b"two\n"}, "alice", message="Two")
     newest = world.push("main", {MANIFEST: b"three\n"}, "bob", message="Three")
     found = await world.host.list_commits(world.repository, newest, "apps/production")
     assert [commit.message.strip() for commit in found][:2] == ["Three", "One"]
@@ -213,7 +213,7 @@ async def test_a_branch_that_is_not_ours_conflicts_and_stays(world: worlds.World
 
 async def test_a_persons_commit_takes_a_branch_from_us(world: worlds.World) -> None:
     await fix(world)
-    sha = world.push(BRANCH, {MANIFEST: b"by hand\n"}, "ann")
+    sha = world.push(BRANCH, {MANIFEST: b"by hand\n"}, "alice")
     assert await world.host.find_branch(world.repository, BRANCH) == facts.BranchFacts(
         name=BRANCH, sha=sha, effect_key=None
     )
@@ -241,7 +241,7 @@ async def test_branches_are_listed_by_prefix_and_deleted_twice(world: worlds.Wor
 
 
 async def test_a_pull_request_is_opened_once(world: worlds.World) -> None:
-    made = await pull(world, reviewers=("ann",))
+    made = await pull(world, reviewers=("alice",))
     assert (made.repository, made.state, made.branch, made.base) == (
         world.repository,
         OPEN,
@@ -250,12 +250,12 @@ async def test_a_pull_request_is_opened_once(world: worlds.World) -> None:
     )
     assert made.head_sha == (await fix(world)).sha
     assert made.labels == {"selfheal"}
-    assert made.requested_reviewers == ("ann",)
+    assert made.requested_reviewers == ("alice",)
     assert made.body.startswith("What and **why**.")
     assert made.body.rstrip().endswith(f"<!-- selfheal-effect: {PULL_KEY} -->")
     assert made.url.endswith(f"/pull/{made.number}")
     assert (made.reviews, made.person_comments, made.merge_sha, made.draft) == ((), 0, None, False)
-    repeated = await world.host.ensure_pull_request(draft(world, reviewers=("ann",)))
+    repeated = await world.host.ensure_pull_request(draft(world, reviewers=("alice",)))
     assert repeated == made
     assert world.count_pull_requests() == 1
     assert await world.host.find_pull_request(world.repository, BRANCH, PULL_KEY) == made
@@ -284,12 +284,12 @@ async def test_only_our_key_makes_it_ours(world: worlds.World) -> None:
 
 async def test_a_persons_pull_request_from_our_branch_is_not_taken(world: worlds.World) -> None:
     await fix(world)
-    number = world.open_by_person(BRANCH, "ann")
+    number = world.open_by_person(BRANCH, "alice")
     assert await world.host.find_pull_request(world.repository, BRANCH, PULL_KEY) is None
     with pytest.raises(errors.HandOver) as caught:
         await world.host.ensure_pull_request(draft(world))
     assert caught.value.reason == "PullRequestTaken"
-    assert (await again(world, number)).author == "ann"
+    assert (await again(world, number)).author == "alice"
 
 
 async def test_content_that_is_refused_goes_to_a_person(world: worlds.World) -> None:
@@ -330,17 +330,17 @@ async def test_closing_twice_is_fine(world: worlds.World) -> None:
 
 
 async def test_reviews_name_the_person_the_verdict_and_the_commit(world: worlds.World) -> None:
-    made = await pull(world, reviewers=("ann",))
-    world.request_changes(made.number, "ann", "too much")
+    made = await pull(world, reviewers=("alice",))
+    world.request_changes(made.number, "alice", "too much")
     asked = await again(world, made.number)
     assert [
         (review.by.name, review.is_person, review.state, review.sha, review.body)
         for review in asked.reviews
-    ] == [("ann", True, facts.ReviewState.CHANGES_REQUESTED, made.head_sha, "too much")]
+    ] == [("alice", True, facts.ReviewState.CHANGES_REQUESTED, made.head_sha, "too much")]
     assert not asked.reviews[0].by.is_operator
     assert dt.datetime.now(dt.UTC) - asked.reviews[0].at < dt.timedelta(days=3650)
     assert asked.review_decision == "CHANGES_REQUESTED"
-    world.approve(made.number, "ann")
+    world.approve(made.number, "alice")
     approved = await again(world, made.number)
     assert [review.state.name for review in approved.reviews] == ["CHANGES_REQUESTED", "APPROVED"]
     assert approved.review_decision in (None, "APPROVED")
@@ -349,7 +349,7 @@ async def test_reviews_name_the_person_the_verdict_and_the_commit(world: worlds.
 
 async def test_a_foreign_push_leaves_the_approval_on_the_old_head(world: worlds.World) -> None:
     made = await pull(world)
-    world.approve(made.number, "ann")
+    world.approve(made.number, "alice")
     sha = world.push(BRANCH, {"apps/production/more.yaml": b"more\n"}, "bob")
     after = await again(world, made.number)
     assert after.head_sha == sha
@@ -360,7 +360,7 @@ async def test_required_reviews_decide(world: worlds.World) -> None:
     world.protect(reviews=2)
     made = await pull(world)
     assert made.review_decision == "REVIEW_REQUIRED"
-    world.approve(made.number, "ann")
+    world.approve(made.number, "alice")
     assert (await again(world, made.number)).review_decision == "REVIEW_REQUIRED"
     world.approve(made.number, "bob")
     assert (await again(world, made.number)).review_decision == "APPROVED"
@@ -371,7 +371,7 @@ async def test_peoples_comments_and_labels_and_assignments_are_seen(world: world
     await world.host.ensure_pull_request_comment(
         world.repository, made.number, marker="m/1", body="ours"
     )
-    world.comment(made.number, "ann", "hm")
+    world.comment(made.number, "alice", "hm")
     world.label(made.number, "selfheal-keep")
     world.assign(made.number, "bob")
     seen = await again(world, made.number)
@@ -403,7 +403,7 @@ async def test_the_phase_label_is_replaced_and_peoples_labels_stay(world: worlds
 async def test_a_stale_reading_does_not_lose_what_a_person_edited(world: worlds.World) -> None:
     made = await pull(world)
     world.label(made.number, "selfheal-keep")
-    world.edit_body(made.number, "ann", made.body.replace("What and **why**.", "Edited."))
+    world.edit_body(made.number, "alice", made.body.replace("What and **why**.", "Edited."))
     await world.host.save_pull_request_mirror(made, label="selfheal/PR_CREATED", status_block="one")
     seen = await again(world, made.number)
     assert seen.body.startswith("Edited.")
@@ -493,7 +493,7 @@ async def test_a_merge_is_delivered_to_its_base(world: worlds.World, method: str
 
 async def test_what_others_merged_meanwhile_stays(world: worlds.World) -> None:
     made = await pull(world)
-    world.push("main", {"README.md": b"newer\n"}, "ann")
+    world.push("main", {"README.md": b"newer\n"}, "alice")
     sha = await world.host.merge_pull_request(made, sha=made.head_sha, method="squash")
     files = (await world.host.get_tree(world.repository, sha, "")).files
     assert (files["README.md"], files[MANIFEST]) == (b"newer\n", FIXED)
@@ -501,14 +501,14 @@ async def test_what_others_merged_meanwhile_stays(world: worlds.World) -> None:
 
 async def test_a_person_may_merge(world: worlds.World) -> None:
     made = await pull(world)
-    sha = world.merge_by_person(made.number, "ann")
+    sha = world.merge_by_person(made.number, "alice")
     merged = await again(world, made.number)
-    assert (merged.state, merged.merge_sha, merged.merged_by) == (MERGED, sha, "ann")
+    assert (merged.state, merged.merge_sha, merged.merged_by) == (MERGED, sha, "alice")
 
 
 async def test_a_moved_head_is_not_merged(world: worlds.World) -> None:
     made = await pull(world)
-    world.push(BRANCH, {MANIFEST: b"by hand\n"}, "ann")
+    world.push(BRANCH, {MANIFEST: b"by hand\n"}, "alice")
     with pytest.raises(errors.Conflict):
         await world.host.merge_pull_request(made, sha=made.head_sha, method="squash")
     assert (await again(world, made.number)).state is OPEN
@@ -524,7 +524,7 @@ async def test_a_closed_one_is_not_merged(world: worlds.World) -> None:
 async def test_a_conflict_of_content_is_seen_and_goes_to_a_person(world: worlds.World) -> None:
     made = await pull(world)
     assert made.mergeable is not False
-    world.push("main", {MANIFEST: b"memory: 96Mi\n"}, "ann")
+    world.push("main", {MANIFEST: b"memory: 96Mi\n"}, "alice")
     assert (await again(world, made.number)).mergeable is False
     with pytest.raises(errors.HandOver) as caught:
         await world.host.merge_pull_request(made, sha=made.head_sha, method="squash")
@@ -540,7 +540,7 @@ async def test_what_the_repository_demands_is_not_gone_round(
     with pytest.raises(errors.HandOver) as caught:
         await world.host.merge_pull_request(made, sha=made.head_sha, method="squash")
     assert caught.value.reason == "NotMergeable"
-    world.approve(made.number, "ann")
+    world.approve(made.number, "alice")
     world.set_checks(made.number, {"ci/test": "success"})
     await world.host.merge_pull_request(made, sha=made.head_sha, method="squash")
     assert (await again(world, made.number)).state is MERGED

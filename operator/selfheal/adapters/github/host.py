@@ -37,7 +37,8 @@ def connect(
         message = "spec.code.baseURL is not an http(s) URL"
         raise errors.PolicyInvalid(message, system=translation.SYSTEM)
     make_auth = credentials.make_auth(credential)
-    return GitHubCodeHost(session.Session(base_url, make_auth, pace or session.Pace()))
+    pace = pace or session.pace_of(parts.hostname)
+    return GitHubCodeHost(session.Session(base_url, make_auth, pace))
 
 
 class GitHubCodeHost:

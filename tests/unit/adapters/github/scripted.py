@@ -12,7 +12,7 @@ from typing import Any
 from selfheal.adapters import github
 
 TOKEN = "ghp_0123456789abcdefghijklmnopqrstuvwxyz"
-QUICK = github.Pace(between_requests=0, between_writes=0, request_timeout=5)
+QUICK = github.Pace(request_timeout=5)
 
 
 @dataclasses.dataclass

@@ -16,6 +16,7 @@ from tests.unit.adapters.github.scripted import QUICK, TOKEN, Answer, Connect, S
 
 from selfheal import ports
 from selfheal.adapters import github
+from selfheal.adapters.github import session
 from selfheal.api import policy
 from selfheal.domain import errors
 
@@ -191,6 +192,19 @@ async def test_writes_keep_their_pause(server: Server, connect: Connect) -> None
     await asyncio.gather(*(host.delete_branch("a/b", f"x{n}") for n in range(3)))
     assert loop.time() - begun >= 0.6
     assert server.verbs == ["DELETE"] * 3
+
+
+@pytest.mark.parametrize(
+    ("hostname", "pause"),
+    [
+        ("api.github.com", 1.0),
+        ("api.acme.ghe.com", 1.0),
+        ("git.acme.example", 0.0),
+        ("notgithub.com", 0.0),
+    ],
+)
+def test_servers_of_github_itself_are_treated_politely(hostname: str, pause: float) -> None:
+    assert session.pace_of(hostname).between_writes == pause
 
 
 async def test_an_app_asks_for_its_installations_token_and_its_rights(
