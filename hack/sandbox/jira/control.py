@@ -71,7 +71,8 @@ def parse_fault(raw: dict[str, Any]) -> Fault:
 async def faults_and_journal(request: web.Request, handler: Any) -> web.StreamResponse:
     """Record each request but the sandbox's own; apply the first fault that matches."""
     if request.path.startswith("/_sandbox/"):
-        return await handler(request)
+        own: web.StreamResponse = await handler(request)
+        return own
     entry = await _entry(request)
     request.app[JOURNAL].append(entry)
     fault = next((f for f in request.app[FAULTS] if f.matches(request)), None)

@@ -5,18 +5,26 @@ Source: https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-is
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable
 from typing import Any
 
 from hack.sandbox.jira import adf
+from hack.sandbox.jira.checks import (
+    check_labels,
+    check_priority,
+    check_properties,
+    check_summary,
+    document,
+    find_comment,
+    issue_type,
+    item,
+    known_fields,
+    unknown_field,
+)
 from hack.sandbox.jira.errors import JiraError, field_error
 from hack.sandbox.jira.state import PRIORITIES, RESOLUTIONS, Account, Issue, Project, Store
 
 TEXT_LIMIT = 32_767
-PROPERTY_LIMIT = 32_768
-KEY_LIMIT = 255
 SETTABLE = {"summary", "description", "priority", "labels", "assignee", "reporter"}
 ON_CREATE = SETTABLE | {"project", "issuetype"}
 ADF_WANTED = ("Operation value must be an Atlassian Document "
@@ -45,11 +53,11 @@ class Editor:
         if not isinstance(fields, dict):
             raise JiraError(400, "Invalid request payload. Refer to the REST API documentation and try again.")
         project = self._project(fields.get("project"))
-        kind = _issue_type(project, fields.get("issuetype"))
+        kind = issue_type(project, fields.get("issuetype"))
         if not self.who.may(project.key, "edit"):
             raise JiraError(403, errors={"project": "You do not have permission to create issues in "
                                                     "this project."})
-        _known_fields(fields, ON_CREATE)
+        known_fields(fields, ON_CREATE)
         values = {n: self.checks[n](v) for n, v in fields.items() if n in SETTABLE}
         if not values.get("summary"):
             raise field_error("summary", "You must specify a summary of the issue.")
@@ -84,7 +92,7 @@ class Editor:
             k in body for k in ("fields", "update", "properties", "historyMetadata")
         ):
             raise JiraError(400, "one of 'fields' or 'update' required")
-        _known_fields(fields, SETTABLE)
+        known_fields(fields, SETTABLE)
         changes = [(n, self.checks[n](v)) for n, v in fields.items()]
         if ("summary", "") in changes:
             raise field_error("summary", "You must specify a summary of the issue.")
@@ -106,7 +114,7 @@ class Editor:
             if name in taken:
                 raise field_error(name, f"Field '{name}' cannot appear in both 'fields' and 'update'")
             if name not in SETTABLE:
-                raise _unknown(name)
+                raise unknown_field(name)
             if not isinstance(operations, list):
                 raise field_error(name, "data was not an array")
             changes.append((name, self._operations(issue, name, operations)))
@@ -165,7 +173,7 @@ class Editor:
         fields = dict(body.get("fields") or {})
         resolution = self._resolution(fields.pop("resolution", None), chosen.to)
         comment = self._transition_comment(body)
-        _known_fields(fields, set())  # the sandbox's transitions have no screen
+        known_fields(fields, set())  # the sandbox's transitions have no screen
         items = []
         if chosen.to != issue.status:
             ids = [self.store.status_id(s) for s in (issue.status, chosen.to)]
@@ -195,7 +203,7 @@ class Editor:
         update = dict(body.get("update") or {})
         operations = update.pop("comment", None)
         for name in update:
-            raise _unknown(name)
+            raise unknown_field(name)
         if operations is None:
             return None
         try:
@@ -249,7 +257,7 @@ class Editor:
         elif not isinstance(body, dict):
             raise field_error("comment", "Comment body is not valid!")
         else:
-            _document(body)
+            document(body)
             if not body["content"]:
                 raise field_error("comment", "Comment body can not be empty!")
         if len(adf.to_text(body)) > TEXT_LIMIT:
@@ -266,7 +274,7 @@ class Editor:
         elif not isinstance(value, dict):
             raise field_error("description", ADF_WANTED)
         else:
-            _document(value)
+            document(value)
         if len(adf.to_text(value)) > TEXT_LIMIT:
             raise field_error("description", TOO_LONG)
         return value
@@ -283,110 +291,3 @@ class Editor:
             if wanted == (account.name if self.version == "2" else account.account_id):
                 return account.account_id
         raise field_error("assignee", f"User '{wanted}' does not exist.")
-
-
-def item(field: str, old: Any, old_text: Any, new: Any, new_text: Any) -> dict[str, Any]:
-    """One item of a changelog entry."""
-    return {"field": field, "fieldtype": "jira", "fieldId": field, "from": old,
-            "fromString": old_text, "to": new, "toString": new_text}
-
-
-def _document(value: dict[str, Any]) -> None:
-    try:
-        adf.validate(value)
-    except adf.InvalidDocumentError:
-        raise JiraError(400, "INVALID_INPUT") from None  # as Jira answers; it does not say where
-
-
-def _unknown(name: str) -> JiraError:
-    return field_error(name, f"Field '{name}' cannot be set. It is not on the appropriate screen, "
-                             "or unknown.")
-
-
-def _known_fields(fields: dict[str, Any], allowed: set[str]) -> None:
-    unknown = sorted(set(fields) - allowed)
-    if unknown:
-        raise _unknown(unknown[0])
-
-
-def _issue_type(project: Project, ref: Any) -> str:
-    ref = ref if isinstance(ref, dict) else {}
-    for kind in project.issue_types:
-        if ref.get("id") == kind["id"] or (ref.get("id") is None and ref.get("name") == kind["name"]):
-            return kind["id"]
-    message = "Specify a valid issue type" if ref else "Specify an issue type"
-    raise field_error("issuetype", message)
-
-
-def check_summary(value: Any) -> str:
-    """One line of 1 to 255 characters (emptiness is told by the caller)."""
-    if value is not None and not isinstance(value, str):
-        raise field_error("summary", "Operation value must be a string")
-    text = (value or "").strip()
-    if "\n" in text or "\r" in text:
-        raise field_error("summary", "The summary is invalid because it contains newline characters.")
-    if len(text) > 255:
-        raise field_error("summary", "Summary can't exceed 255 characters.")
-    return text
-
-
-def check_priority(value: Any) -> str | None:
-    """A priority by id or name."""
-    if value is None:
-        return None
-    ref = value if isinstance(value, dict) else {}
-    for number, name in enumerate(PRIORITIES, 1):
-        if ref.get("id") == str(number) or (ref.get("id") is None and ref.get("name") == name):
-            return name
-    raise field_error("priority", "Specify the Priority (id or name) in the string format")
-
-
-def check_labels(value: Any) -> list[str]:
-    """Labels have no spaces and at most 255 characters."""
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise field_error("labels", "data was not an array")
-    for label in value:
-        if not isinstance(label, str) or not label:
-            raise field_error("labels", "string expected at index 0")
-        if re.search(r"\s", label):
-            raise field_error("labels", f"The label '{label}' contains spaces which is invalid.")
-        if len(label) > 255:
-            raise field_error("labels", f"The label '{label}' is too long (255 characters).")
-    return list(dict.fromkeys(value))
-
-
-def check_properties(value: Any) -> dict[str, Any]:
-    """[{"key", "value"}] as of create, edit and comment."""
-    if value is None:
-        return {}
-    if not isinstance(value, list) or any(
-        not isinstance(p, dict) or set(p) != {"key", "value"} for p in value
-    ):
-        raise JiraError(400, "Invalid request payload. Refer to the REST API documentation and try again.")
-    return {check_key(p["key"]): check_value(p["value"]) for p in value}
-
-
-def check_key(key: Any) -> str:
-    """A property key of at most 255 characters."""
-    if not isinstance(key, str) or not key or len(key) > KEY_LIMIT:
-        raise JiraError(400, "The property key is invalid: it must have 1 to 255 characters.")
-    return key
-
-
-def check_value(value: Any) -> Any:
-    """A valid, non-empty JSON value of at most 32768 characters."""
-    if value is None or value == "":
-        raise JiraError(400, "The property value must be a valid, non-empty JSON.")
-    if len(json.dumps(value, separators=(",", ":"), ensure_ascii=False)) > PROPERTY_LIMIT:
-        raise JiraError(400, "The property value is too long. The maximum length is 32768 characters.")
-    return value
-
-
-def find_comment(issue: Issue, comment_id: str) -> dict[str, Any]:
-    """The comment or 404."""
-    for comment in issue.comments:
-        if comment["id"] == comment_id:
-            return comment
-    raise JiraError(404, f"Can not find a comment for the id: {comment_id}.")

@@ -9,9 +9,10 @@ from typing import Any
 
 from aiohttp import web
 
-from hack.sandbox.jira import adf, render
+from hack.sandbox.jira import adf, render, workflow
+from hack.sandbox.jira.checks import find_comment
 from hack.sandbox.jira.errors import JiraError
-from hack.sandbox.jira.issues import Editor, find_comment
+from hack.sandbox.jira.issues import Editor
 from hack.sandbox.jira.state import Issue, Project
 from hack.sandbox.jira.web import Ctx, reply
 
@@ -102,7 +103,7 @@ def _date(ms: int) -> dict[str, Any]:
 def _request_bean(ctx: Ctx, issue: Issue) -> dict[str, Any]:
     project = ctx.store.projects[issue.project]
     values = {"summary": issue.summary, "description": adf.to_text(issue.description)}
-    kind = render.workflow.category(issue.status)["key"]
+    kind = workflow.category(issue.status)["key"]
     return {"issueId": issue.id, "issueKey": issue.key, "summary": issue.summary,
             "requestTypeId": issue.request_type, "serviceDeskId": project.service_desk,
             "createdDate": _date(issue.created), "reporter": ctx.show.user(issue.reporter),

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from hack.sandbox.jira import issues, render
+from hack.sandbox.jira import checks, render
 from hack.sandbox.jira.errors import JiraError
 from hack.sandbox.jira.web import BAD_PAYLOAD, Ctx, nothing, page, reply
 
@@ -123,7 +123,7 @@ async def comments(ctx: Ctx) -> web.Response:
 
 async def comment_get(ctx: Ctx) -> web.Response:
     issue = ctx.issue()
-    found = issues.find_comment(issue, ctx.request.match_info["comment"])
+    found = checks.find_comment(issue, ctx.request.match_info["comment"])
     return reply(ctx.show.comment(issue, found, "properties" in ctx.words("expand")))
 
 
@@ -170,8 +170,8 @@ async def property_get(ctx: Ctx) -> web.Response:
 
 async def property_put(ctx: Ctx) -> web.Response:
     """201 when made, 200 when replaced; neither the changelog nor `updated` shows it."""
-    issue, key = ctx.issue("edit"), issues.check_key(ctx.request.match_info["property"])
-    value = issues.check_value(await ctx.json())
+    issue, key = ctx.issue("edit"), checks.check_key(ctx.request.match_info["property"])
+    value = checks.check_value(await ctx.json())
     fresh = key not in issue.properties
     issue.properties = {**issue.properties, key: value}
     ctx.store.reindex(issue)
@@ -215,7 +215,7 @@ async def remote_link_add(ctx: Ctx) -> web.Response:
     issue.remote_links = [x for x in issue.remote_links if x is not known] + [raw]
     text = f"This issue links to \"{target['title']}\""
     ctx.store.record(issue, ctx.who, [] if known else
-                     [issues.item("RemoteIssueLink", None, None, key, text)])
+                     [checks.item("RemoteIssueLink", None, None, key, text)])
     return reply({"id": int(key), "self": f"{ctx.show.api}/issue/{issue.key}/remotelink/{key}"},
                  200 if known else 201)
 
@@ -226,7 +226,7 @@ async def remote_link_delete(ctx: Ctx) -> web.Response:
     if len(kept) == len(issue.remote_links):
         raise JiraError(404, f"A remote link with id '{key}' does not exist.")
     issue.remote_links = kept
-    ctx.store.record(issue, ctx.who, [issues.item("RemoteIssueLink", key, "link", None, None)])
+    ctx.store.record(issue, ctx.who, [checks.item("RemoteIssueLink", key, "link", None, None)])
     return nothing()
 
 
@@ -261,7 +261,7 @@ async def link_add(ctx: Ctx) -> web.Response:
 
 def _linked(ctx: Ctx, issue: Any, other: Any, words: str) -> None:
     text = f"This issue {words} {other.key}"
-    ctx.store.record(issue, ctx.who, [issues.item("Link", None, None, other.key, text)])
+    ctx.store.record(issue, ctx.who, [checks.item("Link", None, None, other.key, text)])
 
 
 async def link_delete(ctx: Ctx) -> web.Response:
