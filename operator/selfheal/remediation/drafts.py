@@ -1,0 +1,86 @@
+"""From edits to a proposal: the new files, the diff, the rollback and the contract."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from selfheal.diagnosis.evidence import Bundle, Finding
+from selfheal.remediation import diff, editing, workloads
+from selfheal.remediation.edits import Edit, Operation, PathStep, Proposal, Source
+from selfheal.verification import contract
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Draft:
+    """What a fix starts from."""
+
+    finding: Finding
+    bundle: Bundle
+    source: Source
+    files: Mapping[str, bytes]
+
+    @property
+    def container(self) -> tuple[PathStep, ...]:
+        """Return the path of the finding's container in the source."""
+        return workloads.container_path(self.source.manifest, self.finding.container)
+
+    def look(self, path: tuple[PathStep, ...]) -> Any:
+        """Return what the source says at a path; None where it says nothing."""
+        return workloads.look(self.source.manifest, path)
+
+    def set(self, path: tuple[PathStep, ...], new: Any, reason: str) -> Edit:
+        """Return the edit that brings a value to a path: SET where one stands, else ADD.
+
+        An addition creates the missing mappings above it as one block.
+        """
+        if self.look(path) is not None:
+            return self._edit(path, Operation.SET, self.look(path), new, reason)
+        depth = len(path) - 1
+        while depth > 0 and self.look(path[:depth]) is None:
+            depth -= 1
+        value = new
+        for step in reversed(path[depth + 1 :]):
+            value = {step: value}
+        return self._edit(path[: depth + 1], Operation.ADD, None, value, reason)
+
+    def _edit(
+        self, path: tuple[PathStep, ...], operation: Operation, old: Any, new: Any, reason: str
+    ) -> Edit:
+        return Edit(
+            file=self.source.file,
+            document=self.source.document,
+            path=path,
+            operation=operation,
+            old=old,
+            new=new,
+            reason=reason,
+        )
+
+    def propose(
+        self, *edits: Edit, summary: str, risk: str, risk_reason: str, arithmetic: str = ""
+    ) -> Proposal:
+        """Apply the edits and return the whole proposal; Refusal when one cannot be made."""
+        changed = editing.apply_edits(self.files, edits)
+        before = "; ".join(f"{_name(edit)} back to {_value(edit.old)}" for edit in edits)
+        return Proposal(
+            summary=summary,
+            edits=edits,
+            files=changed,
+            diff=diff.render_diff(self.files, changed),
+            risk=risk,
+            risk_reason=risk_reason,
+            rollback=f"Revert the merge commit (git revert) and let it be delivered: {before}.",
+            arithmetic=arithmetic,
+            checks=contract.checks_for(self.finding.class_),
+            explanation=self.finding.cause,
+        )
+
+
+def _name(edit: Edit) -> str:
+    return ".".join(str(step) for step in edit.path)
+
+
+def _value(old: Any) -> str:
+    return "nothing" if old is None else str(old)

@@ -1,0 +1,97 @@
+"""Which fields a fix may change, and in which direction. Everything else is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from selfheal.diagnosis import reference
+from selfheal.remediation.changes import Leaf
+from selfheal.remediation.edits import Refusal
+
+Rule = Callable[[Leaf], str | None]
+
+_PROBE = r"(?:liveness|readiness|startup)Probe"
+_CONTAINER = r"(?:.*/)?(?:containers|initContainers)/[^/]+"
+
+
+def _gone(leaf: Leaf) -> bool:
+    return leaf.after is None or leaf.after == "" or leaf.after == {} or leaf.after == []
+
+
+def _weakens_probe(leaf: Leaf) -> str | None:
+    if leaf.path[-1] in ("port", "path", "scheme") and not _gone(leaf):
+        return None
+    return "a probe may be corrected in port, path or scheme, never removed or weakened"
+
+
+def _weakens_limit(leaf: Leaf) -> str | None:
+    known = leaf.path[-2:-1] in (("limits",), ("requests",)) and leaf.path[-1] in ("memory", "cpu")
+    if known and not _gone(leaf):
+        return None
+    return "a request or limit is never removed, and only memory and cpu are set"
+
+
+def _bad_image(leaf: Leaf) -> str | None:
+    image = reference.parse(str(leaf.after or ""))
+    if image.digest is None and (image.tag or "") in reference.FORBIDDEN_TAGS:
+        return "an image is never set to latest or left without a tag"
+    return None if image.valid else "this is not a valid image reference"
+
+
+def _to_zero(leaf: Leaf) -> str | None:
+    return "a workload is never scaled, paused or suspended by a fix"
+
+
+def _always(what: str) -> Rule:
+    def refuse(leaf: Leaf) -> str:
+        return what
+
+    return refuse
+
+
+RULES: tuple[tuple[str, str, Rule], ...] = (
+    (rf"{_CONTAINER}/{_PROBE}(?:/.*)?", "WeakensProbe", _weakens_probe),
+    (rf"{_CONTAINER}/resources(?:/.*)?", "RemovesLimit", _weakens_limit),
+    (rf"{_CONTAINER}/image", "LatestTag", _bad_image),
+    (
+        r"(?:.*/)?(?:securityContext|hostNetwork|hostPID|hostIPC|shareProcessNamespace)(?:/.*)?",
+        "WeakensSecurityContext",
+        _always("a security context is never changed to make something green"),
+    ),
+    (
+        r"(?:.*/)?(?:serviceAccountName|serviceAccount|automountServiceAccountToken)",
+        "WidensRBAC",
+        _always("the identity of a workload is not changed"),
+    ),
+    (
+        r"spec/(?:replicas|parallelism|completions|paused|suspend|minReplicas|maxReplicas)",
+        "ScaleToZero",
+        _to_zero,
+    ),
+    (
+        r"(?:.*/)?(?:volumes|volumeMounts|volumeClaimTemplates|volumeDevices)(?:/.*)?",
+        "DeletesData",
+        _always("volumes and claims are not changed"),
+    ),
+    (
+        r"(?:apiVersion|kind|metadata/name|metadata/namespace|spec/selector(?:/.*)?)",
+        "AnotherApplication",
+        _always("a fix stays with the object that is unhealthy"),
+    ),
+)
+"""Path pattern, reason of the refusal, rule; the first pattern that matches decides."""
+
+_COMPILED = tuple((re.compile(pattern), reason, rule) for pattern, reason, rule in RULES)
+
+
+def check_leaf(leaf: Leaf, name: str) -> None:
+    """Raise Refusal when a changed value is not one that a fix may change like this."""
+    path = "/".join(str(step) for step in leaf.path)
+    for pattern, reason, rule in _COMPILED:
+        if pattern.fullmatch(path):
+            why = rule(leaf)
+            if why is not None:
+                raise Refusal(reason, f"{name} {path}: {why}.")
+            return
+    raise Refusal("ChangeNotAllowed", f"{name} {path}: no fix may change this field.")
