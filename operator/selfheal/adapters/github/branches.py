@@ -73,7 +73,7 @@ def names(api: session.Api, repository: str, prefix: str) -> Sequence[str]:
     """Return the names of branches that begin with prefix."""
     path = f"/repos/{repository}/git/matching-refs/heads/{session.quote(prefix)}"
     try:
-        found = list(api.pages(path))
+        found = api.get(path)  # not paginated
     except errors.NotFound as exc:
         missing = repositories.explain_missing(api, repository, exc, _READ)
         if missing is exc:
