@@ -161,7 +161,7 @@ class Server:
                     return
             time.sleep(0.05)
         self.close()
-        raise AssertionError(f"{self._process.args} does not listen:\n{self._log.read_text()}")
+        raise AssertionError(f"{self._log.stem} does not listen:\n{self._log.read_text()}")
 
     def close(self) -> None:
         """End the process."""

@@ -44,6 +44,11 @@ def marker_line(marker: str) -> str:
     return f"selfheal: {marker}"
 
 
+def last_line(text: str) -> str:
+    """Return the last line of a plain text, in which wiki colour tags may have been left."""
+    return wiki.to_plain(text).rstrip().rpartition("\n")[2].strip()
+
+
 class Commenter:
     """Posts and edits our comments."""
 
@@ -87,7 +92,7 @@ class Commenter:
             comments: list[Mapping[str, Any]] = page.get("comments") or []
             for comment in comments:
                 ours = bool(actor_ids(comment.get("author")) & me)
-                if ours and _plain(comment.get("body")).rpartition("\n")[2].strip() == line:
+                if ours and last_line(_plain(comment.get("body"))) == line:
                     return comment
             seen += len(comments)
             if not comments or seen >= page.get("total", 0):

@@ -76,6 +76,13 @@ def _from_status(exc: jira.JIRAError, *, writing: bool, login: str) -> Exception
     body = read_body(exc)
     text = answer_text(body, exc)
     strip(exc)
+    if status == 401 and "scope" in text.lower():
+        # The gateway says so to a token that is good, but lacks a scope.
+        return errors.Forbidden(
+            f"Jira's gateway: {text}; give the token the scopes read:jira-work, write:jira-work, "
+            "read:jira-user, and for a service desk read: and write:servicedesk-request",
+            system=SYSTEM,
+        )
     if status == 401:
         return errors.Unauthorized(
             f"Jira refuses the credentials (401: {text}), which were used as {login}",

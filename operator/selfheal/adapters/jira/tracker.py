@@ -20,6 +20,7 @@ from selfheal.domain import errors, facts
 _FIELDS = "summary,description,status,project,priority,assignee,labels,updated,comment"
 _BULK = 100  # issues a bulk fetch: "You can request up to 100 issues"
 _NEWEST = 100  # comments of a ticket
+_EXPANDED = 100  # changelog entries that Cloud gives with an issue
 
 
 def connect(spec: TrackerSpec, credential: Mapping[str, str]) -> JiraTracker:
@@ -106,7 +107,7 @@ class JiraTracker:
         return [
             ticket
             for ticket in tickets
-            if label in ticket.labels or ticket.description.rpartition("\n")[2].strip() == line
+            if label in ticket.labels or comments.last_line(ticket.description) == line
         ]
 
     async def create_ticket(self, draft: ports.TicketDraft) -> facts.TicketFacts:
@@ -218,7 +219,8 @@ class JiraTracker:
         log = issue.get("changelog") or {}
         histories: list[Mapping[str, Any]] = log.get("histories") or []
         # Cloud cuts the expanded changelog at the newest hundred; Data Center gives it whole.
-        cut = len(histories) < log.get("total", 0) or len(histories) >= log.get("maxResults", 101)
+        whole = len(histories) if len(histories) < _EXPANDED else len(histories) + 1
+        cut = len(histories) < log.get("total", whole)
         if not self._session.cloud or not cut:
             return histories
         return await self._session.read_pages(f"issue/{quote(issue['key'])}/changelog", "values")
