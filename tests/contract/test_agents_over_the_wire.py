@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -12,7 +11,7 @@ from tests.unit.agents import case
 from tests.unit.agents.test_crew import HOLDS
 
 from selfheal.adapters.llm.openai_model import OpenAIModel
-from selfheal.adapters.mcp import host, kubernetes, servers
+from selfheal.adapters.mcp import build_servers, host, servers
 from selfheal.agents import config as agents_config
 from selfheal.agents import crew as crew_module
 from selfheal.agents.tools import Scope
@@ -42,7 +41,7 @@ async def build_crew(
         model=model,
         tools=tools,
         spec=spec,
-        config=agents_config.load(),
+        config=agents_config.load_config(),
         consent=True,
         clock=case.StillClock(),
         scope=Scope(namespace=namespace),
@@ -78,7 +77,7 @@ async def run_all(crew: crew_module.Crew, namespace: str) -> dict[str, int]:
     ]
     assert [result.degraded for result in results] == [None] * 5
     triage, analysis, fix, text, report = (result.answer for result in results)
-    assert triage.target == "Deployment/checkout"
+    assert triage.target == case.CHECKOUT
     assert (analysis.finding, analysis.evidence) == (0, ["pod/checkout-1"])
     assert (fix.choice, fix.risk) == (0, policy.Risk.MEDIUM)
     assert text.title == "Raise the limit"
@@ -93,9 +92,9 @@ async def run_all(crew: crew_module.Crew, namespace: str) -> dict[str, int]:
 async def test_all_five_agents_answer_over_http(server: ModelServer) -> None:
     crew, model = await build_crew(server, None, "shop")
     calls = await run_all(crew, "shop")
-    assert calls == dict.fromkeys(agents_config.load().agents, 1)
+    assert calls == dict.fromkeys(agents_config.load_config().agents, 1)
     assert server.types == {
-        "Triage": 1, "Analysis": 1, "FixChoice": 1, "PullRequestText": 1, "DeploymentReport": 1
+        "TriageAnswer": 1, "Analysis": 1, "FixAnswer": 1, "PullRequestText": 1, "DeploymentReport": 1
     }  # fmt: skip
     await model.close()
 
@@ -110,15 +109,13 @@ async def test_a_refused_key_degrades_and_says_so(server: ModelServer) -> None:
 
 
 @pytest.mark.e2e
-async def test_agents_look_into_the_cluster_through_the_real_server(
-    server: ModelServer, tmp_path: pathlib.Path
-) -> None:
+async def test_agents_look_into_the_cluster_through_the_real_server(server: ModelServer) -> None:
     binary, kubeconfig = find_kubernetes_binary(), ROOT / ".cluster" / "kubeconfig"
     if binary is None or not kubeconfig.exists():
         pytest.skip("needs the local cluster and kubernetes-mcp-server")
-    command = kubernetes.build_command(binary=binary, directory=tmp_path, kubeconfig=str(kubeconfig))
+    command = servers.Command(argv=(binary,), env={"KUBECONFIG": str(kubeconfig)})
     spec = policy.McpServerSpec(name="kubernetes", command="kubernetes")
-    tools = host.McpToolHost(servers.build_servers([spec], commands={"kubernetes": command}))
+    tools = host.McpToolHost(build_servers([spec], commands={"kubernetes": command}))
     crew, model = await build_crew(server, tools, "kube-system")
     calls = await run_all(crew, "kube-system")
     assert calls["root_cause_analyzer"] == 2

@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+import tomllib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -20,7 +21,7 @@ from tests.fakes import mcp_server
 from tests.fakes.model import FakeToolHost
 
 from selfheal import ports
-from selfheal.adapters.mcp import connection, host, kubernetes, servers
+from selfheal.adapters.mcp import build_servers, connection, host, kubernetes, servers
 from selfheal.api import policy
 from selfheal.domain import errors
 
@@ -47,6 +48,7 @@ def build_fake() -> FakeToolHost:
 def http_url() -> Iterator[str]:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    listener.listen()  # callers wait in its queue until the server is up
     config = uvicorn.Config(mcp_server.build().streamable_http_app(), log_level="error")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -265,11 +267,11 @@ async def test_cancelling_one_caller_leaves_the_others_alone() -> None:
 
 def test_a_policy_names_commands_and_never_brings_its_own() -> None:
     spec = policy.McpServerSpec(name="kubernetes", command="kubernetes")
-    (built,) = servers.build_servers([spec], commands={"kubernetes": STDIO})
+    (built,) = build_servers([spec], commands={"kubernetes": STDIO})
     assert built.command == STDIO
     assert built.allowed_tools == servers.PACKAGED_TOOLS["kubernetes"]
     with pytest.raises(errors.PolicyInvalid, match="no command 'sh'"):
-        servers.build_servers([policy.McpServerSpec(name="kubernetes", command="sh")], commands={"kubernetes": STDIO})
+        build_servers([policy.McpServerSpec(name="kubernetes", command="sh")], commands={"kubernetes": STDIO})
 
 
 @pytest.mark.parametrize(
@@ -282,15 +284,41 @@ def test_a_policy_names_commands_and_never_brings_its_own() -> None:
 )
 def test_wrong_servers_are_named(spec: list[policy.McpServerSpec], message: str) -> None:
     with pytest.raises(errors.PolicyInvalid, match=message):
-        servers.build_servers(spec, commands={"c": STDIO})
+        build_servers(spec, commands={"c": STDIO})
 
 
 def test_a_policy_narrows_the_tools_and_tokens_go_by_name() -> None:
     spec = policy.McpServerSpec(name="docs", url="http://docs.test/mcp", allowed_tools=["read"])
-    (built,) = servers.build_servers([spec], commands={}, tokens={"docs": "t"})
+    (built,) = build_servers([spec], commands={}, tokens={"docs": "t"})
     assert (built.allowed_tools, built.token) == (frozenset({"read"}), "t")
-    (unknown,) = servers.build_servers([policy.McpServerSpec(name="x", url="http://x")], commands={})
+    (unknown,) = build_servers([policy.McpServerSpec(name="x", url="http://x")], commands={})
     assert unknown.allowed_tools == frozenset()
+
+
+def test_a_kubernetes_server_is_confined_unless_it_brings_a_configuration() -> None:
+    bare = servers.Command(argv=("/opt/bin/kubernetes-mcp-server-linux-amd64", "--log-level", "0"), env={"A": "b"})
+    confined = kubernetes.confine(bare, ["pods_get"])
+    assert confined.argv[:3] == bare.argv
+    assert confined.env == {"A": "b"}
+    written = tomllib.loads(pathlib.Path(confined.argv[confined.argv.index("--config") + 1]).read_text())
+    assert written["read_only"] is True
+    assert written["enabled_tools"] == ["pods_get"]
+    assert {"group": "", "version": "v1", "kind": "Secret"} in written["denied_resources"]
+    for own in (("kubernetes-mcp-server", "--config", "x"), ("kubernetes-mcp-server", "--config=x"), ("cat",)):
+        command = servers.Command(argv=own)
+        assert kubernetes.confine(command, []) is command
+
+
+async def test_a_child_inherits_what_it_needs_to_find_the_cluster_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("GITHUB_TOKEN", "not-for-children")
+    real = build_host(command=STDIO, allowed_tools=ALLOWED | {"pods_environment"})
+    names = await real.call_tool("pods", "pods_environment", {})
+    assert "KUBERNETES_SERVICE_HOST" in names.split()
+    assert "GITHUB_TOKEN" not in names.split()
+    await real.close()
 
 
 # --- the real kubernetes-mcp-server ------------------------------------------------------------------
@@ -312,10 +340,10 @@ def binary() -> str:
     return found
 
 
-def build_kubernetes(binary: str, directory: pathlib.Path, kubeconfig: pathlib.Path) -> host.McpToolHost:
-    command = kubernetes.build_command(binary=binary, directory=directory, kubeconfig=str(kubeconfig))
+def build_kubernetes(binary: str, kubeconfig: pathlib.Path) -> host.McpToolHost:
+    command = servers.Command(argv=(binary,), env={"KUBECONFIG": str(kubeconfig)})
     spec = policy.McpServerSpec(name="kubernetes", command="kubernetes")
-    return host.McpToolHost(servers.build_servers([spec], commands={"kubernetes": command}))
+    return host.McpToolHost(build_servers([spec], commands={"kubernetes": command}))
 
 
 @pytest.mark.sandbox
@@ -333,7 +361,7 @@ async def test_the_real_server_offers_just_the_packaged_tools(binary: str, tmp_p
             }
         )
     )
-    real = build_kubernetes(binary, tmp_path, kubeconfig)
+    real = build_kubernetes(binary, kubeconfig)
     found = {tool.name: tool for tool in await real.list_tools("kubernetes")}
     assert set(found) == servers.PACKAGED_TOOLS["kubernetes"]
     assert all("namespace" in tool.schema["properties"] for tool in found.values())
@@ -347,7 +375,7 @@ async def test_the_real_server_reads_the_cluster_but_no_secret(binary: str, tmp_
     kubeconfig = ROOT / ".cluster" / "kubeconfig"
     if not kubeconfig.exists():
         pytest.skip("no local cluster: run `make cluster-up`")
-    real = build_kubernetes(binary, tmp_path, kubeconfig)
+    real = build_kubernetes(binary, kubeconfig)
     pods = await real.call_tool("kubernetes", "pods_list_in_namespace", {"namespace": "kube-system"})
     assert not pods.startswith("error: "), pods
     arguments = {"apiVersion": "v1", "kind": "Secret", "namespace": "kube-system"}

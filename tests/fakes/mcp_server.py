@@ -40,6 +40,11 @@ def build() -> MCPServer:
         """The server's process id."""
         return str(os.getpid())
 
+    @server.tool(annotations=READ_ONLY, structured_output=False)
+    def pods_environment() -> str:
+        """Names of the server's environment variables."""
+        return " ".join(sorted(os.environ))
+
     @server.tool(structured_output=False)
     def pods_delete(name: str) -> str:
         """Writes."""

@@ -88,7 +88,7 @@ def _text(prompt: str) -> dict[str, Any]:
     change = _block(prompt, "what the change does").splitlines() or ["Mend the workload"]
     cause = _block(prompt, "root cause")
     title = change[0][:72].rstrip(".")
-    return {"title": title[:1].upper() + title[1:], "summary": f"**Cause:** {cause}\n\n**Change:** {change[0]}"}
+    return {"title": title[:1].upper() + title[1:], "body": f"**Cause:** {cause}\n\n**Change:** {change[0]}"}
 
 
 def _comments(prompt: str) -> dict[str, Any]:
@@ -115,9 +115,9 @@ def _note(_: str) -> dict[str, Any]:
 
 
 _MAKERS: Mapping[str, Callable[[str], dict[str, Any]]] = {
-    "Triage": _triage,
+    "TriageAnswer": _triage,
     "Analysis": _analysis,
-    "FixChoice": _fix,
+    "FixAnswer": _fix,
     "PullRequestText": _text,
     "CommentClasses": _comments,
     "DeploymentReport": _report,

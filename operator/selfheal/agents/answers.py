@@ -27,8 +27,8 @@ class Answer(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-class Triage(Answer):
-    """Which workload a report speaks of."""
+class TriageAnswer(Answer):
+    """Which workload a report speaks of, as a model says it."""
 
     target: _Line | None = Field(
         description="One of the candidates as written, or null if none fits."
@@ -43,6 +43,16 @@ class Triage(Answer):
     def find_target(self, candidates: Sequence[TargetRef]) -> TargetRef | None:
         """Return the candidate that was named; None where none was."""
         return next((ref for ref in candidates if name_target(ref) == self.target), None)
+
+
+class Triage(Answer):
+    """Which workload a report speaks of; ``target`` is one of the candidates, or None."""
+
+    target: TargetRef | None
+    incident_class: IncidentClass
+    priority: Priority | None
+    confidence: float
+    reason: str
 
 
 class Analysis(Answer):
@@ -60,8 +70,8 @@ class Analysis(Answer):
     explanation: _Prose = Field(description="For an engineer: how the evidence leads to the cause.")
 
 
-class FixChoice(Answer):
-    """Which of the proposed edits is right, and why."""
+class FixAnswer(Answer):
+    """Which of the proposed edits is right, and why, as a model says it."""
 
     choice: int | None = Field(description="Number of the proposal, or null if none is right.")
     rationale: _Prose = Field(description="Why this edit is the smallest right one.")
@@ -70,13 +80,23 @@ class FixChoice(Answer):
     risk_reason: _Line = Field(description="Why the risk is so.")
 
 
+class FixChoice(Answer):
+    """The chosen proposal, by its number, and why; its risk is never below the computed one."""
+
+    choice: int
+    rationale: str
+    rollback: str
+    risk: Risk
+    risk_reason: str
+
+
 class PullRequestText(Answer):
     """Title and prose of a pull request."""
 
     title: Annotated[str, pydantic.StringConstraints(strip_whitespace=True, max_length=120)] = (
         Field(description="One line, imperative, at most 72 characters.")
     )
-    summary: _Prose = Field(description="What changes and why, for a reviewer, in Markdown.")
+    body: _Prose = Field(description="What changes and why, for a reviewer, in Markdown.")
 
 
 CommentKind = Literal["Approval", "Question", "ChangeRequest", "Objection", "Other"]
@@ -130,9 +150,9 @@ class TaskOrder(Answer):
 
 
 TYPES: Mapping[Stage, type[Answer]] = {
-    Stage.TRIAGE: Triage,
+    Stage.TRIAGE: TriageAnswer,
     Stage.ANALYSIS: Analysis,
-    Stage.FIX: FixChoice,
+    Stage.FIX: FixAnswer,
     Stage.PULL_REQUEST: PullRequestText,
     Stage.REVIEW: CommentClasses,
     Stage.DEPLOYMENT: DeploymentReport,

@@ -23,10 +23,10 @@ def find_sure(findings: Sequence[Finding]) -> Finding | None:
     return next((finding for finding in findings if finding.confidence >= SURE), None)
 
 
-def check_triage(candidates: Sequence[TargetRef]) -> Callable[[answers.Triage], str | None]:
+def check_triage(candidates: Sequence[TargetRef]) -> Callable[[answers.TriageAnswer], str | None]:
     """Refuse a target that is not among the candidates: no text can add one."""
 
-    def check(answer: answers.Triage) -> str | None:
+    def check(answer: answers.TriageAnswer) -> str | None:
         if answer.target is None or answer.find_target(candidates) is not None:
             return None
         return "target: it must be one of the candidates exactly as written, or null"
@@ -137,10 +137,15 @@ def settle(findings: Sequence[Finding], answer: answers.Analysis | None) -> Sett
     return Settled(finding=finding, by=DiagnosedBy.MODEL, summary=answer.explanation)
 
 
-def check_fix(proposals: Sequence[Proposal]) -> Callable[[answers.FixChoice], str | None]:
+def refine(findings: Sequence[Finding], answer: answers.Analysis) -> Finding | None:
+    """Return the finding that stands after the model's analysis; see settle."""
+    return settle(findings, answer).finding
+
+
+def check_fix(proposals: Sequence[Proposal]) -> Callable[[answers.FixAnswer], str | None]:
     """Refuse a choice that is not among the proposals."""
 
-    def check(answer: answers.FixChoice) -> str | None:
+    def check(answer: answers.FixAnswer) -> str | None:
         if answer.choice is None or 0 <= answer.choice < len(proposals):
             return None
         return "choice: there is no proposal of that number; null if none is right"
@@ -148,14 +153,23 @@ def check_fix(proposals: Sequence[Proposal]) -> Callable[[answers.FixChoice], st
     return check
 
 
-def finish_fix(answer: answers.FixChoice, proposals: Sequence[Proposal]) -> answers.FixChoice:
-    """Let a model raise a risk, never lower it below what code computed."""
+def finish_fix(
+    answer: answers.FixAnswer, proposals: Sequence[Proposal]
+) -> answers.FixChoice | None:
+    """Let a model raise a risk, never lower it below what code computed; None: none is right."""
     if answer.choice is None:
-        return answer
-    computed = Risk(proposals[answer.choice].risk)
-    higher = max(computed, answer.risk, key=_RISKS.index)
-    reason = answer.risk_reason if higher is answer.risk else proposals[answer.choice].risk_reason
-    return answer.model_copy(update={"risk": higher, "risk_reason": reason})
+        return None
+    chosen = proposals[answer.choice]
+    risk = max(Risk(chosen.risk), answer.risk, key=_RISKS.index)
+    reason = answer.risk_reason if risk is answer.risk else chosen.risk_reason
+    found = answer.model_dump() | {"risk": risk, "risk_reason": reason}
+    return answers.FixChoice.model_validate(found)
+
+
+def finish_triage(answer: answers.TriageAnswer, candidates: Sequence[TargetRef]) -> answers.Triage:
+    """Replace the name by the candidate that bears it."""
+    found = dict(answer) | {"target": answer.find_target(candidates)}
+    return answers.Triage.model_validate(found)
 
 
 def check_title(answer: answers.PullRequestText) -> str | None:
@@ -166,7 +180,7 @@ def check_title(answer: answers.PullRequestText) -> str | None:
 def finish_text(answer: answers.PullRequestText) -> answers.PullRequestText:
     """Take out of prose what a code host or our own reader would act upon."""
     return answer.model_copy(
-        update={"title": neutralise(answer.title), "summary": neutralise(answer.summary)}
+        update={"title": neutralise(answer.title), "body": neutralise(answer.body)}
     )
 
 

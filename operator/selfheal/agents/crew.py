@@ -11,6 +11,15 @@ from typing import Any
 
 from selfheal import ports
 from selfheal.agents import answers, checks, prompts, stage_run, tools
+from selfheal.agents.answers import (
+    Analysis,
+    CommentClasses,
+    DeploymentReport,
+    FixChoice,
+    PullRequestText,
+    Triage,
+)
+from selfheal.agents.checks import Settled, refine, settle
 from selfheal.agents.config import AgentsConfig, Stage
 from selfheal.agents.ledger import Reserve
 from selfheal.agents.stage_run import AgentResult, Material
@@ -20,7 +29,19 @@ from selfheal.diagnosis.evidence import Bundle, Finding
 from selfheal.domain.facts import CheckResult
 from selfheal.remediation.edits import Proposal
 
-__all__ = ["AgentResult", "Crew"]
+__all__ = [
+    "AgentResult",
+    "Analysis",
+    "CommentClasses",
+    "Crew",
+    "DeploymentReport",
+    "FixChoice",
+    "PullRequestText",
+    "Settled",
+    "Triage",
+    "refine",
+    "settle",
+]
 
 _ANALYSIS, _FIX = "analyze_root_cause", "generate_fix"  # whose outputs our own inputs stand for
 
@@ -70,7 +91,7 @@ class Crew:
         candidates: Sequence[TargetRef],
         spent: Usage,
         context: Mapping[str, str] | None = None,
-    ) -> AgentResult[answers.Triage]:
+    ) -> AgentResult[Triage]:
         """JIRA Monitor: choose the target among the candidates from the report's own words."""
         if self._model is None or not candidates:
             return AgentResult.none()
@@ -80,13 +101,14 @@ class Crew:
             prompts.block("description of the report", description),
             f"Candidates:\n{prompts.block('names of workloads', names)}",
         )
-        return await self._office.run(
+        result = await self._office.run(
             Stage.TRIAGE,
-            answers.Triage,
+            answers.TriageAnswer,
             self._material(parts, context=context),
             check=checks.check_triage(candidates),
             spent=spent,
         )
+        return result.map(lambda answer: checks.finish_triage(answer, candidates))
 
     async def analyse(
         self,
@@ -97,7 +119,7 @@ class Crew:
         hint: str | None,
         spent: Usage,
         context: Mapping[str, str] | None = None,
-    ) -> AgentResult[answers.Analysis]:
+    ) -> AgentResult[Analysis]:
         """Root Cause Analyzer: confirm, rank or refine the findings (best first), or add a cause.
 
         Under ``when: UnsureOnly`` a finding whose rule is sure saves the call.
@@ -117,7 +139,7 @@ class Crew:
         )
         result = await self._office.run(
             Stage.ANALYSIS,
-            answers.Analysis,
+            Analysis,
             material,
             check=checks.check_analysis(bundle, findings),
             spent=spent,
@@ -133,7 +155,7 @@ class Crew:
         proposals: Sequence[Proposal],
         spent: Usage,
         context: Mapping[str, str] | None = None,
-    ) -> AgentResult[answers.FixChoice]:
+    ) -> AgentResult[FixChoice]:
         """Code Fix Generator: choose among the rules' proposals; rationale, rollback, risk.
 
         Under ``when: UnsureOnly`` a single proposal for a sure finding saves the call.
@@ -153,9 +175,12 @@ class Crew:
             local=tools.build_repository(files, bundle),
         )
         result = await self._office.run(
-            Stage.FIX, answers.FixChoice, material, check=checks.check_fix(proposals), spent=spent
+            Stage.FIX, answers.FixAnswer, material, check=checks.check_fix(proposals), spent=spent
         )
-        return result.map(lambda answer: checks.finish_fix(answer, proposals))
+        return result.map(
+            lambda answer: checks.finish_fix(answer, proposals),
+            none="Code Fix Generator finds no proposal right; the rules' first one stands",
+        )
 
     async def describe_pull_request(
         self,
@@ -166,7 +191,7 @@ class Crew:
         explanation: str,
         spent: Usage,
         context: Mapping[str, str] | None = None,
-    ) -> AgentResult[answers.PullRequestText]:
+    ) -> AgentResult[PullRequestText]:
         """PR Manager: title and prose, disarmed. ``when: UnsureOnly`` keeps the rules' own text."""
         if self._model is None or self._saves():
             return AgentResult.none()
@@ -178,7 +203,7 @@ class Crew:
         )
         result = await self._office.run(
             Stage.PULL_REQUEST,
-            answers.PullRequestText,
+            PullRequestText,
             self._material(parts, context=given),
             check=checks.check_title,
             spent=spent,
@@ -191,7 +216,7 @@ class Crew:
         comments: Sequence[str],
         spent: Usage,
         context: Mapping[str, str] | None = None,
-    ) -> AgentResult[answers.CommentClasses]:
+    ) -> AgentResult[CommentClasses]:
         """PR Manager: say what each review comment is; it never replaces the review's own state."""
         if self._model is None or not comments:
             return AgentResult.none()
@@ -201,7 +226,7 @@ class Crew:
         )
         return await self._office.run(
             Stage.REVIEW,
-            answers.CommentClasses,
+            CommentClasses,
             self._material(parts, context=context),
             check=checks.check_comments(len(comments)),
             spent=spent,
@@ -215,7 +240,7 @@ class Crew:
         events: Sequence[str],
         spent: Usage,
         context: Mapping[str, str] | None = None,
-    ) -> AgentResult[answers.DeploymentReport]:
+    ) -> AgentResult[DeploymentReport]:
         """Deployment Monitor: explain the verdict, name concerns and further checks.
 
         Under ``when: UnsureOnly`` checks that all hold save the call.
@@ -233,7 +258,7 @@ class Crew:
         )
         return await self._office.run(
             Stage.DEPLOYMENT,
-            answers.DeploymentReport,
+            DeploymentReport,
             self._material(parts, context={_ANALYSIS: cause, **(context or {})}),
             check=_accept,
             spent=spent,
@@ -270,7 +295,7 @@ class Crew:
         )
 
 
-def _accept(_: answers.DeploymentReport) -> str | None:
+def _accept(_: DeploymentReport) -> str | None:
     return None
 
 

@@ -23,6 +23,7 @@ from selfheal.api import policy
 from selfheal.api.incident import Usage
 
 T = TypeVar("T", bound=Answer)
+U = TypeVar("U", bound=Answer)
 
 DELEGATE = "ask_colleague"
 _NO_OUTPUT = "(this task has no output)"
@@ -42,10 +43,13 @@ class AgentResult(Generic[T]):
         """Nobody was asked, and nothing is wrong with that."""
         return cls(answer=None, degraded=None, usage=Usage(), transcript=())
 
-    def map(self, change: Callable[[T], T]) -> AgentResult[T]:
-        """Return a copy with the answer changed, if there is one."""
-        return (
-            self if self.answer is None else dataclasses.replace(self, answer=change(self.answer))
+    def map(self, change: Callable[[T], U | None], *, none: str | None = None) -> AgentResult[U]:
+        """Return a copy with the answer changed; ``none`` is said where that takes it away."""
+        changed = change(self.answer) if self.answer is not None else None
+        lost = none if self.answer is not None and changed is None else None
+        degraded = "; ".join(text for text in (self.degraded, lost) if text) or None
+        return AgentResult(
+            answer=changed, degraded=degraded, usage=self.usage, transcript=self.transcript
         )
 
 

@@ -120,7 +120,7 @@ FIX = {
     "risk": "Low",
     "risk_reason": "one line",
 }
-TEXT = {"title": "Raise the memory limit of checkout", "summary": "It was killed for memory."}
+TEXT = {"title": "Raise the memory limit of checkout", "body": "It was killed for memory."}
 REPORT = {
     "explanation": "No kill since the rollout.",
     "healthy": True,
@@ -190,7 +190,7 @@ def build_crew(model: ScriptedModel, host: FakeToolHost, clock: StillClock) -> B
             model=None if no_model else model,
             tools=host,
             spec=policy.AgentsSpec(**given),
-            config=config or agents_config.load(),
+            config=config or agents_config.load_config(),
             consent=consent,
             clock=clock,
             reserve=reserve,

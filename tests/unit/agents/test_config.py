@@ -32,7 +32,7 @@ def write(folder: pathlib.Path, name: str, change_it) -> pathlib.Path:
 
 
 def test_the_packaged_files_name_the_five_agents() -> None:
-    config = agents_config.load()
+    config = agents_config.load_config()
     assert [agent.role for agent in config.agents.values()] == [
         "JIRA Monitor",
         "Root Cause Analyzer",
@@ -50,7 +50,7 @@ def test_a_folder_overrides_only_the_files_it_holds(tmp_path: pathlib.Path) -> N
     def louder(agents):
         agents["pr_manager"]["role"] = "Pull Request Author"
 
-    config = agents_config.load(write(tmp_path, AGENTS_FILE, louder))
+    config = agents_config.load_config(write(tmp_path, AGENTS_FILE, louder))
     assert config.agents["pr_manager"].role == "Pull Request Author"
     assert "analyze_root_cause" in config.tasks
 
@@ -59,8 +59,8 @@ def test_names_may_end_in_agent(tmp_path: pathlib.Path) -> None:
     def rename(agents):
         return {f"{name}_agent": entry for name, entry in agents.items()}
 
-    renamed = agents_config.load(write(tmp_path, AGENTS_FILE, rename)).agents
-    assert {name: agent.name for name, agent in renamed.items()} == {name: name for name in agents_config.load().agents}
+    renamed = agents_config.load_config(write(tmp_path, AGENTS_FILE, rename)).agents
+    assert {name: agent.name for name, agent in renamed.items()} == {name: name for name in agents_config.load_config().agents}
 
 
 def test_a_crews_own_tasks_serve_by_their_agents(tmp_path: pathlib.Path) -> None:
@@ -71,7 +71,7 @@ def test_a_crews_own_tasks_serve_by_their_agents(tmp_path: pathlib.Path) -> None
             if isinstance(entry, dict) and name != "classify_review"
         }
 
-    config = agents_config.load(write(tmp_path, TASKS_FILE, own))
+    config = agents_config.load_config(write(tmp_path, TASKS_FILE, own))
     assert config.find_plan(Stage.ANALYSIS).principal.name == "my_analyze_root_cause"
     assert config.find_plan(Stage.REVIEW) is None
 
@@ -120,7 +120,7 @@ def drop(section: str, key: str | None = None):
 )
 def test_errors_name_file_key_and_fault(tmp_path: pathlib.Path, file: str, change_it, words: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        agents_config.load(write(tmp_path, file, change_it))
+        agents_config.load_config(write(tmp_path, file, change_it))
     assert words in str(caught.value)
     assert file in str(caught.value) or TASKS_FILE in str(caught.value)
 
@@ -135,22 +135,22 @@ def test_an_agent_of_ones_own_needs_a_stage_for_its_task(tmp_path: pathlib.Path)
     write(tmp_path, AGENTS_FILE, more_agents)
     write(tmp_path, TASKS_FILE, more_tasks)
     with pytest.raises(ConfigError, match="history: stage: say where it runs"):
-        agents_config.load(tmp_path)
+        agents_config.load_config(tmp_path)
 
 
 def test_a_missing_folder_and_an_unreadable_file_are_named(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ConfigError, match="no such folder"):
-        agents_config.load(tmp_path / "nowhere")
+        agents_config.load_config(tmp_path / "nowhere")
     (tmp_path / AGENTS_FILE).write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="cannot be read"):
-        agents_config.load(tmp_path)
+        agents_config.load_config(tmp_path)
 
 
 # --- effects -----------------------------------------------------------------------------------------
 
 
 def add_tasks(*names: str, context: tuple[str, ...] | None = None, **more) -> agents_config.AgentsConfig:
-    config = agents_config.load()
+    config = agents_config.load_config()
     extra = {
         name: TaskDefinition(
             name=name,
@@ -166,14 +166,14 @@ def add_tasks(*names: str, context: tuple[str, ...] | None = None, **more) -> ag
 
 
 async def test_description_and_placeholders_reach_the_prompt(build_crew: Build, model: ScriptedModel) -> None:
-    config = change(agents_config.load(), task="analyze_root_cause", description="Look at {target} in {namespace}: {x}")
+    config = change(agents_config.load_config(), task="analyze_root_cause", description="Look at {target} in {namespace}: {x}")
     model.add(say(analysis()))
     await analyse(build_crew(config=config))
     assert "Task: Look at Deployment/checkout in shop: {x}" in model.asked[0].text
 
 
 async def test_agent_says_who_runs_a_task(build_crew: Build, model: ScriptedModel) -> None:
-    config = change(agents_config.load(), task="analyze_root_cause", agent="deployment_monitor_agent")
+    config = change(agents_config.load_config(), task="analyze_root_cause", agent="deployment_monitor_agent")
     model.add(say(analysis()))
     result = await analyse(build_crew(config=config))
     assert result.usage.by_agent == {"deployment_monitor": 1}
@@ -200,7 +200,7 @@ async def test_context_of_earlier_stages_is_the_diagnosis(build_crew: Build, mod
     model.add(say({"choice": 0, "rationale": "r", "rollback": "b", "risk": "Low", "risk_reason": "x"}))
     await propose(build_crew(), context={"analyze_root_cause": "the heap is too large"})
     assert "the heap is too large" in model.asked[0].text
-    config = change(agents_config.load(), task="monitor_deployment", context=("generate_fix",))
+    config = change(agents_config.load_config(), task="monitor_deployment", context=("generate_fix",))
     model.add(say({"explanation": "e", "healthy": True, "concerns": [], "further_checks": []}))
     await explain(build_crew(config=config))
     assert "(this task has no output)" in model.asked[1].text

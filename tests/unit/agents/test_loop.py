@@ -92,7 +92,7 @@ async def test_a_failed_call_is_counted(build_crew: Build, model: ScriptedModel)
 async def test_max_iter_bounds_the_rounds_and_the_last_one_has_no_tools(
     build_crew: Build, model: ScriptedModel
 ) -> None:
-    config = change(agents_config.load(), agent="root_cause_analyzer", max_iter=3)
+    config = change(agents_config.load_config(), agent="root_cause_analyzer", max_iter=3)
     calls = [call("kubernetes__pods_log", {"name": name}) for name in "ab"]
     model.add(*calls, say(analysis()))
     assert (await analyse(build_crew(config=config))).answer is not None
@@ -101,14 +101,14 @@ async def test_max_iter_bounds_the_rounds_and_the_last_one_has_no_tools(
 
 
 async def test_max_iter_of_one_asks_once_without_tools(build_crew: Build, model: ScriptedModel) -> None:
-    config = change(agents_config.load(), agent="root_cause_analyzer", max_iter=1)
+    config = change(agents_config.load_config(), agent="root_cause_analyzer", max_iter=1)
     model.add(say(analysis()))
     assert (await analyse(build_crew(config=config))).answer is not None
     assert model.asked[0].tools == []
 
 
 async def test_a_model_that_calls_tools_without_end_is_given_up(build_crew: Build, model: ScriptedModel) -> None:
-    config = change(agents_config.load(), agent="root_cause_analyzer", max_iter=2)
+    config = change(agents_config.load_config(), agent="root_cause_analyzer", max_iter=2)
     model.add(LOG_CALL, LOG_CALL, LOG_CALL)
     result = await analyse(build_crew(config=config))
     assert "it is empty" in result.degraded
@@ -155,7 +155,7 @@ async def test_expected_output_is_checked(build_crew: Build, model: ScriptedMode
     model.add(say(analysis(explanation="")), say(analysis(explanation="because")))
     assert (await analyse(build_crew())).answer.explanation == "because"
     assert "explanation is empty" in model.asked[1].messages[-1]["content"]
-    config = change(agents_config.load(), task="analyze_root_cause", expected_output="A cause.")
+    config = change(agents_config.load_config(), task="analyze_root_cause", expected_output="A cause.")
     model.add(say(analysis(explanation="")))
     assert (await analyse(build_crew(config=config))).answer.explanation == ""
     assert "Expected output: A cause." in model.asked[-1].text
@@ -179,7 +179,7 @@ async def test_a_model_that_goes_in_circles_loses_its_tools(build_crew: Build, m
 
 
 async def test_the_number_of_tool_calls_is_bounded(build_crew: Build, model: ScriptedModel, host: FakeToolHost) -> None:
-    config = change(agents_config.load(), agent="root_cause_analyzer", max_iter=25)
+    config = change(agents_config.load_config(), agent="root_cause_analyzer", max_iter=25)
     model.add(*(call("kubernetes__pods_log", {"name": str(n)}) for n in range(loop.MAX_TOOL_CALLS)))
     model.add(say(analysis()))
     assert (await analyse(build_crew(config=config))).answer is not None
@@ -290,7 +290,7 @@ async def test_with_consent_logs_are_told(build_crew: Build, model: ScriptedMode
 
 
 async def test_memory_tells_earlier_incidents_or_not(build_crew: Build, model: ScriptedModel) -> None:
-    config = change(agents_config.load(), agent="root_cause_analyzer", memory=False)
+    config = change(agents_config.load_config(), agent="root_cause_analyzer", memory=False)
     model.add(say(analysis()), say(analysis()))
     for crew in (build_crew(), build_crew(config=config)):
         await analyse(crew, earlier=[{"fix": "raised it before"}])
@@ -306,7 +306,7 @@ async def test_verbose_logs_everything_redacted_and_quiet_only_a_line(
         await analyse(build_crew())
         assert len(caplog.messages) == 1
         caplog.clear()
-        config = change(agents_config.load(), agent="root_cause_analyzer", verbose=True)
+        config = change(agents_config.load_config(), agent="root_cause_analyzer", verbose=True)
         model.add(say(analysis()))
         await analyse(build_crew(config=config))
     assert len(caplog.messages) == 4
@@ -318,7 +318,7 @@ async def test_verbose_logs_everything_redacted_and_quiet_only_a_line(
 async def test_delegation_asks_another_agent_within_the_same_budget(
     build_crew: Build, model: ScriptedModel
 ) -> None:
-    config = change(agents_config.load(), agent="root_cause_analyzer", allow_delegation=True)
+    config = change(agents_config.load_config(), agent="root_cause_analyzer", allow_delegation=True)
     question = call("ask_colleague", {"agent": "code_fix_generator", "question": "Who sets the heap?"})
     model.add(question, say({"text": "The Dockerfile does."}), say(analysis()))
     result = await analyse(build_crew(config=config))
@@ -330,7 +330,7 @@ async def test_delegation_asks_another_agent_within_the_same_budget(
 
 
 async def test_delegation_shares_the_budget(build_crew: Build, model: ScriptedModel) -> None:
-    config = change(agents_config.load(), agent="root_cause_analyzer", allow_delegation=True)
+    config = change(agents_config.load_config(), agent="root_cause_analyzer", allow_delegation=True)
     model.add(call("ask_colleague", {"agent": "pr_manager", "question": "?"}))
     result = await analyse(build_crew(config=config, budget=budget(calls=1)))
     assert result.answer is None
@@ -339,7 +339,7 @@ async def test_delegation_shares_the_budget(build_crew: Build, model: ScriptedMo
 
 @pytest.mark.parametrize("name", ["root_cause_analyzer", "nobody"])
 async def test_delegation_needs_a_colleague(name: str, build_crew: Build, model: ScriptedModel) -> None:
-    config = change(agents_config.load(), agent="root_cause_analyzer", allow_delegation=True)
+    config = change(agents_config.load_config(), agent="root_cause_analyzer", allow_delegation=True)
     model.add(call("ask_colleague", {"agent": name, "question": "?"}), say(analysis()))
     await analyse(build_crew(config=config))
     assert "no such colleague" in model.asked[1].text

@@ -14,7 +14,7 @@ import mcp_types
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
-from selfheal.adapters.mcp import servers
+from selfheal.adapters.mcp import environment, servers
 from selfheal.domain import errors
 
 T = TypeVar("T")
@@ -147,7 +147,9 @@ class Connection:
             if server.command is not None:
                 argv = server.command.argv
                 target: object = mcp.StdioServerParameters(
-                    command=argv[0], args=list(argv[1:]), env=dict(server.command.env)
+                    command=argv[0],
+                    args=list(argv[1:]),
+                    env=environment.list_inherited() | dict(server.command.env),
                 )
             elif server.url is not None:
                 http = await stack.enter_async_context(self._build_http())

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
-
-from selfheal.api import policy
-from selfheal.domain import errors
 
 # Read-only, and each bound to one namespace, repository or ticket by an argument that agents pin.
 PACKAGED_TOOLS: Mapping[str, frozenset[str]] = {
@@ -46,43 +43,3 @@ class Server:
     url: str | None = None
     token: str | None = dataclasses.field(default=None, repr=False)
     in_process: Any = None
-
-
-def build_servers(
-    specs: Sequence[policy.McpServerSpec],
-    *,
-    commands: Mapping[str, Command],
-    tokens: Mapping[str, str] | None = None,
-) -> list[Server]:
-    """Resolve a policy's servers; PolicyInvalid names the entry that is wrong.
-
-    ``commands`` maps the names that a policy may use to commands: a policy never brings argv of its
-    own. ``tokens`` maps server names to bearer tokens, read from ``credentialsRef`` by the caller.
-    """
-    names = [spec.name for spec in specs]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise errors.PolicyInvalid(f"agents.mcpServers: {doubled[0]} is named twice", system="mcp")
-    return [_build_server(spec, commands, (tokens or {}).get(spec.name)) for spec in specs]
-
-
-def _build_server(
-    spec: policy.McpServerSpec, commands: Mapping[str, Command], token: str | None
-) -> Server:
-    field = f"agents.mcpServers[{spec.name}]"
-    if (spec.url is None) == (spec.command is None):
-        raise errors.PolicyInvalid(f"{field}: set one of url and command", system="mcp")
-    if spec.command is not None and spec.command not in commands:
-        known = ", ".join(sorted(commands)) or "none"
-        raise errors.PolicyInvalid(
-            f"{field}: the operator has no command {spec.command!r} (known: {known})",
-            system="mcp",
-        )
-    allowed = frozenset(spec.allowed_tools) or PACKAGED_TOOLS.get(spec.name, frozenset())
-    return Server(
-        name=spec.name,
-        allowed_tools=allowed,
-        command=commands[spec.command] if spec.command is not None else None,
-        url=spec.url,
-        token=token,
-    )

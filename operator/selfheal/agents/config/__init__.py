@@ -51,13 +51,13 @@ __all__ = [
     "Process",
     "Stage",
     "TaskDefinition",
-    "load",
+    "load_config",
 ]
 
 _RESERVED = frozenset({"process", "manager"})
 
 
-def load(directory: pathlib.Path | None = None) -> AgentsConfig:
+def load_config(directory: pathlib.Path | None = None) -> AgentsConfig:
     """Read and check both files; ConfigError names file, key and what is wrong. May be repeated.
 
     A file that ``directory`` does not hold is the packaged one; a missing directory is an error.

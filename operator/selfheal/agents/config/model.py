@@ -11,13 +11,16 @@ from typing import Annotated
 import pydantic
 
 from selfheal.agents.stages import PRINCIPALS, STAGE_AGENTS, Stage
+from selfheal.domain import errors
 
 AGENTS_FILE = "self_heal_agents.yaml"
 TASKS_FILE = "self_heal_tasks.yaml"
 
 
-class ConfigError(ValueError):
+class ConfigError(errors.Stalled):
     """A file is wrong; the message names file, key and what is wrong."""
+
+    default_reason = "ConfigInvalid"
 
 
 class Process(enum.StrEnum):
