@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import pathlib
 from collections.abc import AsyncIterator, Mapping
@@ -27,6 +28,16 @@ KUBECONFIG = KUBE_CONFIG_DEFAULT_LOCATION.replace("~", str(pathlib.Path.home()),
 TOKEN_FILE = pathlib.Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 Query = Mapping[str, str | int | bool]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Answer:
+    """An answer of the API server; ``warnings`` are its Warning headers as they are."""
+
+    status: int
+    text: str
+    retry_after: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 class Connection:
@@ -107,10 +118,32 @@ class Connection:
         body: Any = None,
         content_type: str = "application/json",
         deadline: float = DEADLINE,
-        warnings: list[str] | None = None,
     ) -> str:
-        """Send one request and return the body's text; ``warnings`` collects Warning headers."""
-        what = f"{method} {path}"
+        """Send one request and return the body's text; 400 and above are raised, translated."""
+        answer = await self.exchange(
+            method, path, query=query, body=body, content_type=content_type, deadline=deadline
+        )
+        if answer.status >= 400:
+            raise failures.translate_status(
+                answer.status,
+                answer.text,
+                method=method,
+                what=f"{method} {path}",
+                retry_after=answer.retry_after,
+            )
+        return answer.text
+
+    async def exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+        deadline: float = DEADLINE,
+    ) -> Answer:
+        """Send one request and return the answer, whatever its status; raise where none came."""
         pairs = [(name, _render(value)) for name, value in (query or {}).items()]
         try:
             async with asyncio.timeout(deadline):
@@ -125,18 +158,14 @@ class Connection:
                 answer = await self._api.call_api(*ready, _request_timeout=deadline + 1)
                 text: str = (await answer.read()).decode("utf-8", errors="replace")
         except (TimeoutError, OSError, aiohttp.ClientError) as error:
+            what = f"{method} {path}"
             raise failures.translate_transport(error, method=method, what=what) from error
-        if answer.status >= 400:
-            raise failures.translate_status(
-                answer.status,
-                text,
-                method=method,
-                what=what,
-                retry_after=answer.headers.get("Retry-After", ""),
-            )
-        if warnings is not None:
-            warnings += answer.headers.getall("Warning", [])
-        return text
+        return Answer(
+            status=answer.status,
+            text=text,
+            retry_after=answer.headers.get("Retry-After", ""),
+            warnings=tuple(answer.headers.getall("Warning", [])),
+        )
 
 
 def _parse(text: str) -> Any:
@@ -172,7 +201,7 @@ async def connect(
     """
     configuration = Configuration()
     library: Any = kube_config
-    path = kubeconfig or (KUBECONFIG if KUBECONFIG != str(HOME_FILE) else None)
+    path = kubeconfig or (KUBECONFIG if str(HOME_FILE) != KUBECONFIG else None)
     in_cluster = path is None and TOKEN_FILE.exists()  # noqa: ASYNC240 - once, at the start
     try:
         if in_cluster:

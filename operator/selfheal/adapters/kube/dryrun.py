@@ -1,0 +1,123 @@
+"""Server-side dry runs: what the API server, its admission and its webhooks say of a change."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from selfheal import ports
+from selfheal.adapters.kube import connection, failures, kinds
+from selfheal.domain import errors
+
+REPLACE = "ReplaceNeeded"  # delivery must replace the object
+UNAVAILABLE = "DryRunUnavailable"  # a webhook knows no dry run; a risk, not a refusal
+
+_QUERY: Mapping[str, str | int | bool] = {
+    "dryRun": "All",
+    "fieldValidation": "Strict",
+    "fieldManager": connection.FIELD_MANAGER,
+}
+# RFC 7234: code, agent, quoted text
+_WARNING = re.compile(r'^\d{3} \S+ "((?:[^"\\]|\\.)*)"')
+_IMMUTABLE = re.compile(
+    r"field is immutable|may not change fields other than|"
+    r"updates to statefulset spec for fields other than|is immutable after creation",
+    re.IGNORECASE,
+)
+_NO_DRY_RUN = re.compile(r"does not support dry run", re.IGNORECASE)
+# RBAC's own words; admission refuses in others
+_NO_RIGHT = re.compile(r'User "[^"]*" cannot \w+ resource', re.IGNORECASE)
+_SERVER_OWNED = ("uid", "resourceVersion", "creationTimestamp", "managedFields", "generation",
+                 "selfLink", "ownerReferences", "deletionTimestamp")  # fmt: skip
+_JOB_LABELS = ("controller-uid", "batch.kubernetes.io/controller-uid", "job-name",
+               "batch.kubernetes.io/job-name")  # fmt: skip
+_ASKS = (400, 403, 422)  # statuses by which a request is refused for what it holds
+
+
+async def update(
+    api: connection.Connection, finder: kinds.Kinds, manifest: Mapping[str, Any]
+) -> ports.DryRun:
+    """Dry run of an update of the running object; of a create where a field is immutable.
+
+    Conflict when the object changed since; Forbidden where the right to update is missing.
+    """
+    metadata = manifest.get("metadata") or {}
+    api_version, kind = str(manifest.get("apiVersion", "")), str(manifest.get("kind", ""))
+    namespace, name = str(metadata.get("namespace", "")), str(metadata.get("name", ""))
+    path = await finder.find_path(api_version, kind, namespace, name)
+    if path is None:
+        return ports.DryRun(accepted=False, message=f"no matches for kind {kind} in {api_version}")
+    answer = await api.exchange("PUT", path, query=_QUERY, body=dict(manifest))
+    result = _read(answer, "PUT", path)
+    if result.accepted or not _IMMUTABLE.search(result.message):
+        return result
+    if kind == "PersistentVolumeClaim":
+        return result  # a bound claim holds data: never replaced
+    path = await finder.find_path(api_version, kind, namespace) or ""
+    created = _read(
+        await api.exchange("POST", path, query=_QUERY, body=as_new(manifest)), "POST", path
+    )
+    if not created.accepted:
+        return created
+    note = f"{REPLACE}: {result.message}"
+    return ports.DryRun(accepted=True, message=note, warnings=(note, *created.warnings))
+
+
+def _read(answer: connection.Answer, method: str, path: str) -> ports.DryRun:
+    if answer.status < 400:
+        return ports.DryRun(accepted=True, warnings=parse_warnings(answer.warnings))
+    text = _message_of(answer.text)
+    if answer.status == 400 and _NO_DRY_RUN.search(text):
+        return ports.DryRun(accepted=True, message=text, warnings=(f"{UNAVAILABLE}: {text}",))
+    error = failures.translate_status(
+        answer.status,
+        answer.text,
+        method="GET",  # a dry run stores nothing: its outcome is never unknown
+        what=f"{method} {path}",
+        retry_after=answer.retry_after,
+    )
+    if isinstance(error, errors.NotFound):
+        return ports.DryRun(accepted=False, message=text)
+    if answer.status in _ASKS and not _NO_RIGHT.search(text):
+        return ports.DryRun(accepted=False, message=text)
+    raise error
+
+
+def as_new(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the object as it would be created under a generated name; pure."""
+    new = copy.deepcopy(dict(manifest))
+    new.pop("status", None)
+    metadata = new["metadata"]
+    for field in _SERVER_OWNED:
+        metadata.pop(field, None)
+    metadata["generateName"] = f"{metadata.pop('name', 'x')[:50]}-"
+    if new.get("kind") == "Job":
+        _forget_selector(new)
+    if new.get("kind") == "Pod":
+        new["spec"].pop("nodeName", None)
+    return new
+
+
+def _forget_selector(job: dict[str, Any]) -> None:
+    # the API server generates both, from the uid of the Job that it creates
+    job["spec"].pop("selector", None)
+    places = (job["metadata"], (job["spec"].get("template") or {}).get("metadata") or {})
+    for place in places:
+        for label in _JOB_LABELS:
+            (place.get("labels") or {}).pop(label, None)
+
+
+def parse_warnings(headers: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the texts of Warning headers (RFC 7234, 5.5); pure."""
+    found = [_WARNING.match(header) for header in headers]
+    return tuple(re.sub(r"\\(.)", r"\1", one[1]) for one in found if one)
+
+
+def _message_of(text: str) -> str:
+    try:
+        return str(json.loads(text).get("message") or text)[:1024]
+    except (ValueError, AttributeError):
+        return text[:1024]

@@ -1,0 +1,237 @@
+"""What stands around a target: nodes, claims, services, quotas, configuration, siblings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from selfheal.adapters.kube import connection, kinds, redaction, targets
+from selfheal.diagnosis.evidence import Item, ItemKind
+
+MAX_NODES = 50
+MAX_OF_KIND = 50
+MAX_CONFIG_MAPS = 20
+_WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
+
+Stored = Mapping[str, Any]
+
+
+async def collect_owners(
+    api: connection.Connection, finder: kinds.Kinds, target: targets.Target
+) -> list[Item]:
+    """Return the chain of controllers above the target, at most 5."""
+    items: list[Item] = []
+    stored: Stored | None = target.stored
+    while stored is not None and len(items) < 5:
+        owner = kinds.controller_of(stored)
+        if owner is None:
+            break
+        path = await finder.find_path(
+            owner["apiVersion"], owner["kind"], target.namespace, owner["name"]
+        )
+        stored = await api.find(path) if path else None
+        if stored is not None:
+            typed = {"apiVersion": owner["apiVersion"], "kind": owner["kind"]} | dict(stored)
+            identity = f"owner/{owner['kind']}/{owner['name']}"
+            items.append(_item(identity, ItemKind.OWNER, redaction.clean_object(typed)))
+    return items
+
+
+async def collect_nodes(api: connection.Connection, pods: Sequence[Stored]) -> list[Item]:
+    """Return the nodes of the pods; all, up to 50, where a pod has none."""
+    names = {str((pod.get("spec") or {}).get("nodeName") or "") for pod in pods}
+    if "" in names or not names:
+        found = await api.take(connection.path_of("v1", "nodes"), MAX_NODES)
+    else:
+        paths = [connection.path_of("v1", "nodes", name=name) for name in sorted(names)[:10]]
+        read = await asyncio.gather(*(api.find(path) for path in paths))
+        found = [one for one in read if one is not None]
+    return [_node(one) for one in found]
+
+
+def _node(stored: Stored) -> Item:
+    status, name = stored.get("status") or {}, kinds.name_of(stored)
+    value = {
+        "name": name,
+        "conditions": [
+            {key: one.get(key) for key in ("type", "status", "reason", "message")}
+            for one in status.get("conditions") or ()
+        ],
+        "allocatable": status.get("allocatable") or {},
+        "taints": (stored.get("spec") or {}).get("taints") or [],
+        "labels": stored["metadata"].get("labels") or {},
+        "unschedulable": bool((stored.get("spec") or {}).get("unschedulable")),
+    }
+    return _item(f"node/{name}", ItemKind.NODE, value)
+
+
+async def collect_claims(api: connection.Connection, target: targets.Target) -> list[Item]:
+    """Return the claims that pods mount or templates name, and the classes there are."""
+    names = {name for pod in target.pods for name in targets.claims_of(pod)}
+    template = ((target.stored or {}).get("spec") or {}).get("template") or {}
+    names |= set(targets.claims_of(template))
+    if target.kind == "PersistentVolumeClaim":
+        names.add(target.ref.name)
+    if not names:
+        return []
+    path = kinds.path_of_known("PersistentVolumeClaim", target.namespace)
+    claims, classes = await asyncio.gather(
+        asyncio.gather(*(api.find(f"{path}/{name}") for name in sorted(names)[:10])),
+        api.take(connection.path_of("storage.k8s.io/v1", "storageclasses"), 20),
+    )
+    return [
+        *_items("claim", ItemKind.CLAIM, "v1", "PersistentVolumeClaim", claims),
+        *_items(
+            "storageclass", ItemKind.STORAGE_CLASS, "storage.k8s.io/v1", "StorageClass", classes
+        ),
+    ]
+
+
+async def collect_services(api: connection.Connection, target: targets.Target) -> list[Item]:
+    """Return the services that select the target's pods, or are it, with their endpoints."""
+    found = await api.take(kinds.path_of_known("Service", target.namespace), MAX_OF_KIND)
+    labels = _template_labels(target)
+    own = [one for one in found if _selects(one, labels) or _is(one, target, "Service")]
+    slices = await asyncio.gather(*(_endpoints(api, target.namespace, one) for one in own[:10]))
+    return [*_items("service", ItemKind.SERVICE, "v1", "Service", own[:10]), *slices]
+
+
+def _template_labels(target: targets.Target) -> Mapping[str, str]:
+    stored = target.stored or {}
+    template = (stored.get("spec") or {}).get("template") or {}
+    metadata = stored.get("metadata") if target.kind == "Pod" else template.get("metadata")
+    labels = (metadata or {}).get("labels")
+    return labels if isinstance(labels, dict) else {}
+
+
+def _selects(service: Stored, labels: Mapping[str, str]) -> bool:
+    selector = (service.get("spec") or {}).get("selector") or {}
+    return bool(selector) and selector.items() <= labels.items()
+
+
+def _is(stored: Stored, target: targets.Target, kind: str) -> bool:
+    return target.kind == kind and kinds.name_of(stored) == target.ref.name
+
+
+async def _endpoints(api: connection.Connection, namespace: str, service: Stored) -> Item:
+    name = kinds.name_of(service)
+    path = connection.path_of("discovery.k8s.io/v1", "endpointslices", namespace)
+    found = await api.take(path, 10, {"labelSelector": f"kubernetes.io/service-name={name}"})
+    addresses = [
+        address
+        for one in found
+        for endpoint in one.get("endpoints") or ()
+        if (endpoint.get("conditions") or {}).get("ready") is not False
+        for address in endpoint.get("addresses") or ()
+    ]
+    ports = [port.get("port") for one in found for port in one.get("ports") or ()]
+    value = {"service": name, "addresses": addresses[:50], "ports": sorted({*ports} - {None})}
+    return _item(f"endpoints/{name}", ItemKind.ENDPOINTS, value)
+
+
+async def collect_limits(api: connection.Connection, namespace: str) -> list[Item]:
+    """Return the quotas and limit ranges of the namespace."""
+    quotas, ranges = await asyncio.gather(
+        api.take(connection.path_of("v1", "resourcequotas", namespace), 10),
+        api.take(connection.path_of("v1", "limitranges", namespace), 10),
+    )
+    return [
+        *_items("quota", ItemKind.QUOTA, "v1", "ResourceQuota", quotas),
+        *_items("limitrange", ItemKind.LIMIT_RANGE, "v1", "LimitRange", ranges),
+    ]
+
+
+async def collect_config_maps(api: connection.Connection, target: targets.Target) -> list[Item]:
+    """Return existence and keys of the ConfigMaps that the template names; never values."""
+    names = sorted(_config_map_names(_pod_spec(target)))[:MAX_CONFIG_MAPS]
+    path = connection.path_of("v1", "configmaps", target.namespace)
+    found = await asyncio.gather(*(api.find(f"{path}/{name}") for name in names))
+    return [
+        _item(
+            f"configmap/{name}",
+            ItemKind.CONFIG_MAP,
+            {
+                "name": name,
+                "exists": stored is not None,
+                "keys": sorted({*((stored or {}).get("data") or {})}
+                               | {*((stored or {}).get("binaryData") or {})}),
+            },
+        )
+        for name, stored in zip(names, found, strict=True)
+    ]  # fmt: skip
+
+
+def _pod_spec(target: targets.Target) -> Stored:
+    spec: Stored = (target.stored or {}).get("spec") or {}
+    if target.kind == "Pod":
+        return spec
+    if target.kind == "CronJob":
+        spec = (spec.get("jobTemplate") or {}).get("spec") or {}
+    found = (spec.get("template") or {}).get("spec")
+    return found if isinstance(found, dict) else {}
+
+
+def _config_map_names(pod_spec: Stored) -> Iterator[str]:
+    for volume in pod_spec.get("volumes") or ():
+        yield from _named(volume.get("configMap"))
+        for source in (volume.get("projected") or {}).get("sources") or ():
+            yield from _named(source.get("configMap"))
+    for group in ("initContainers", "containers"):
+        for container in pod_spec.get(group) or ():
+            for one in container.get("envFrom") or ():
+                yield from _named(one.get("configMapRef"))
+            for one in container.get("env") or ():
+                yield from _named((one.get("valueFrom") or {}).get("configMapKeyRef"))
+
+
+def _named(reference: Stored | None) -> Iterator[str]:
+    if reference and reference.get("name"):
+        yield str(reference["name"])
+
+
+async def collect_siblings(api: connection.Connection, target: targets.Target) -> list[Item]:
+    """Return images and pull secrets of the namespace's other workloads."""
+    found = await asyncio.gather(
+        *(api.take(kinds.path_of_known(kind, target.namespace), MAX_OF_KIND) for kind in _WORKLOADS)
+    )
+    return [
+        _sibling(kind, stored)
+        for kind, listed in zip(_WORKLOADS, found, strict=True)
+        for stored in listed
+        if not _is(stored, target, kind)
+    ]
+
+
+def _sibling(kind: str, stored: Stored) -> Item:
+    name = kinds.name_of(stored)
+    pod_spec = ((stored.get("spec") or {}).get("template") or {}).get("spec") or {}
+    containers = [
+        one for group in ("initContainers", "containers") for one in pod_spec.get(group) or ()
+    ]
+    value = {
+        "kind": kind,
+        "name": name,
+        "images": [str(one.get("image", "")) for one in containers],
+        "pullSecrets": [str(one["name"]) for one in pod_spec.get("imagePullSecrets") or ()],
+        "ready": int((stored.get("status") or {}).get("readyReplicas") or 0),
+    }
+    return _item(f"sibling/{kind}/{name}", ItemKind.SIBLING, value)
+
+
+def _items(
+    prefix: str, kind: ItemKind, api_version: str, kind_name: str, found: Sequence[Stored | None]
+) -> list[Item]:
+    return [
+        _item(
+            f"{prefix}/{kinds.name_of(one)}",
+            kind,
+            redaction.clean_object({"apiVersion": api_version, "kind": kind_name} | dict(one)),
+        )
+        for one in found
+        if one is not None
+    ]
+
+
+def _item(identity: str, kind: ItemKind, value: Any) -> Item:
+    return Item(id=identity, kind=kind, value=value)
