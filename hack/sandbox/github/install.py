@@ -1,0 +1,101 @@
+"""Installs the sandbox's Node modules and GitHub's published API description in the user's cache. Resumable."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent.parent
+CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "selfheal"
+OPENAPI = "@octokit/openapi@23.0.2"
+OPENAPI_FILE = CACHE / "octokit-openapi-23.0.2" / "api.github.com.json"
+OPENAPI_MEMBER = "package/generated/api.github.com.json"
+
+
+class InstallError(Exception):
+    """Something cannot be installed; the message says what and why."""
+
+
+def folder() -> pathlib.Path:
+    """Where the modules of exactly this package.json and lock stand."""
+    digest = hashlib.sha256()
+    for name in ("package.json", "package-lock.json"):
+        if (HERE / name).exists():
+            digest.update((HERE / name).read_bytes())
+    return CACHE / "node" / digest.hexdigest()[:16]
+
+
+def binary(name: str) -> pathlib.Path:
+    """The command of an installed module."""
+    return folder() / "node_modules" / ".bin" / name
+
+
+def _npm(*words: str, cwd: pathlib.Path) -> str:
+    done = subprocess.run(["npm", *words], cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise InstallError(f"npm {' '.join(words)} failed: {done.stderr.strip()[-600:]}")
+    return done.stdout
+
+
+def modules() -> pathlib.Path:
+    """Install the modules once; other processes wait for the lock."""
+    if shutil.which("npm") is None:
+        raise InstallError("npm is missing; install Node 20 or newer")
+    target = folder()
+    if (target / ".ready").exists():
+        return target
+    target.mkdir(parents=True, exist_ok=True)
+    with (target / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (target / ".ready").exists():
+            return target
+        started = time.monotonic()
+        print("sandbox: npm installs emulate and kubernetes-mcp-server …", flush=True)
+        for name in ("package.json", "package-lock.json"):
+            if (HERE / name).exists():
+                shutil.copy(HERE / name, target / name)
+        verb = "ci" if (target / "package-lock.json").exists() else "install"
+        _npm(verb, "--no-audit", "--no-fund", cwd=target)
+        (target / ".ready").touch()
+        print(f"sandbox: node modules are there ({time.monotonic() - started:.0f} s)", flush=True)
+    return target
+
+
+def openapi() -> pathlib.Path:
+    """Fetch GitHub's published description once; of the package only that one file is kept."""
+    if OPENAPI_FILE.exists():
+        return OPENAPI_FILE
+    OPENAPI_FILE.parent.mkdir(parents=True, exist_ok=True)
+    print("sandbox: fetches GitHub's published OpenAPI description …", flush=True)
+    with tempfile.TemporaryDirectory() as work:
+        name = _npm("pack", "--silent", OPENAPI, cwd=pathlib.Path(work)).strip().splitlines()[-1]
+        with tarfile.open(pathlib.Path(work) / name) as package:
+            member = package.extractfile(OPENAPI_MEMBER)
+            if member is None:
+                raise InstallError(f"{OPENAPI} does not contain {OPENAPI_MEMBER}")
+            partial = OPENAPI_FILE.with_suffix(".part")
+            partial.write_bytes(member.read())
+            partial.rename(OPENAPI_FILE)
+    return OPENAPI_FILE
+
+
+def main() -> int:
+    try:
+        modules()
+        openapi()
+    except InstallError as error:
+        print(f"sandbox: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

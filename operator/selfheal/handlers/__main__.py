@@ -1,0 +1,5 @@
+"""Registers on kopf's default registry, for ``kopf run -A --standalone -m selfheal.handlers.__main__``."""
+
+from selfheal.handlers.registration import register
+
+register()

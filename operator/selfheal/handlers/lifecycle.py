@@ -1,0 +1,106 @@
+"""Start, stop and liveness of the operator."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+from typing import Any
+
+import kopf
+
+from selfheal import wiring
+from selfheal.domain import errors
+from selfheal.engine.scheduler import Scheduler
+from selfheal.engine.step import step
+from selfheal.engine.sweep import sweep
+from selfheal.settings import Settings
+
+log = logging.getLogger("selfheal.operator")
+
+STUCK_AFTER = 300.0
+"""Seconds without any step, while keys are due, after which the liveness probe fails."""
+SWEEP_EVERY = 600.0
+
+
+@dataclasses.dataclass
+class Operator:
+    """The running operator."""
+
+    runtime: wiring.Runtime
+    scheduler: Scheduler
+    tasks: list[asyncio.Task[None]]
+
+
+_operator: list[Operator] = []
+_settings: list[Settings] = []
+
+
+def use(settings: Settings) -> None:
+    """Start with these settings instead of the environment's."""
+    _settings[:] = [settings]
+
+
+def running() -> Operator:
+    """Return the running operator; kopf calls handlers only between start and stop."""
+    return _operator[0]
+
+
+async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
+    """Set kopf up; each value's reason stands in the project's kopf rules."""
+    settings.scanning.disabled = True
+    settings.posting.loggers = False
+    settings.watching.chunk_size = 500
+    settings.watching.server_timeout = 600
+    settings.networking.error_backoffs = (1, 2, 5)
+    settings.process.ultimate_exiting_timeout = None
+
+
+async def start(**_: Any) -> None:
+    """Wire the adapters, arm every incident that exists, and begin to step."""
+    settings = _settings[0] if _settings else Settings()
+    runtime = await wiring.build(settings)
+    deps = runtime.deps
+    scheduler = Scheduler(
+        lambda key: step(key, deps), deps.clock, concurrency=settings.concurrency
+    )
+    for incident in await deps.store.list_incidents():
+        scheduler.wake(incident.key)
+    tasks = [
+        asyncio.create_task(scheduler.run(), name="scheduler"),
+        asyncio.create_task(_sweep_forever(runtime), name="sweeper"),
+    ]
+    _operator[:] = [Operator(runtime=runtime, scheduler=scheduler, tasks=tasks)]
+    log.info("operator started", extra={"holder": deps.holder})
+
+
+async def _sweep_forever(runtime: wiring.Runtime) -> None:
+    while True:
+        try:
+            await sweep(runtime.deps)
+        except errors.SelfHealError as error:
+            log.warning("sweep failed", extra={"error": str(error)})
+        await runtime.deps.clock.sleep(SWEEP_EVERY)
+
+
+async def stop(**_: Any) -> None:
+    """Stop stepping, wait for what runs, and end all connections."""
+    if not _operator:
+        return
+    operator = _operator.pop()
+    for task in operator.tasks:
+        task.cancel()
+    for task in operator.tasks:
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    await operator.runtime.close()
+
+
+async def probe(**_: Any) -> float:
+    """Return seconds since the last step; raise when steps are due and none runs."""
+    operator = running()
+    idle = operator.runtime.deps.clock.monotonic() - operator.scheduler.last_step
+    if operator.scheduler.overdue(STUCK_AFTER):
+        raise kopf.PermanentError(f"no step for {idle:.0f} s although some are due")
+    return round(idle, 1)
