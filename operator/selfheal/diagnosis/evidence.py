@@ -20,7 +20,7 @@ class ItemKind(enum.StrEnum):
     POD = "pod"  # a pod of the target (dict)
     EVENT = "event"  # {reason, message, type, count, object, at}
     LOG = "log"  # {pod, container, previous: bool, text}; bounded and redacted
-    COUNTERS = "counters"  # {pod, container, workingSetBytes?, cpuPeriods?, cpuThrottledPeriods?, ...}
+    COUNTERS = "counters"  # {pod, container, workingSetBytes?, cpuPeriods?, cpuThrottledPeriods?}
     NODE = "node"  # {name, conditions, allocatable, taints}
     CLAIM = "claim"  # a PersistentVolumeClaim (dict)
     STORAGE_CLASS = "storageclass"  # a StorageClass (dict)
@@ -30,14 +30,14 @@ class ItemKind(enum.StrEnum):
     LIMIT_RANGE = "limitrange"  # a LimitRange (dict)
     CONFIG_MAP = "configmap"  # {name, exists, keys: [..]}; never values
     SIBLING = "sibling"  # another workload of the namespace: {kind, name, images, pullSecrets}
-    TAGS = "tags"  # {repository, exists: bool | None, tags: [..], error?}; a registry's own answer
+    TAGS = "tags"  # {repository, exists: bool | None, tags: [..], error?}; the registry's answer
     COMMIT = "commit"  # a recent commit of the mapped path: {sha, at, author, message}
-    PROBE = "probe"  # what a container really serves: {pod, container, port, path, status | error, listening: [..]}
+    PROBE = "probe"  # what is served: {pod, container, port, path, status | error, listening}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Item:
-    """One item; ``id`` is stable within the bundle, for example ``pod/checkout-7f9`` or ``event/3``."""
+    """One item; ``id`` is stable within the bundle, for example ``pod/shop-7f9`` or ``event/3``."""
 
     id: str
     kind: ItemKind
@@ -47,7 +47,7 @@ class Item:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """All evidence of one attempt. ``now`` is when it was taken; ``gaps`` says what could not be had."""
+    """All evidence of one attempt; ``now``: when it was taken, ``gaps``: what could not be had."""
 
     target: TargetRef
     namespace: str
@@ -68,10 +68,10 @@ class Bundle:
 class Finding:
     """A cause that evidence supports.
 
-    ``confidence`` 0..1: 0.95 and above: the API server or kubelet says so itself; 0.8: two independent
-    observations agree; 0.6: one indirect observation. ``evidence`` holds item ids, never empty.
-    ``parameters`` is what a fix needs (for example image, limit, port) as JSON values. ``rank`` orders
-    causes before symptoms: lower is nearer to the cause.
+    ``confidence`` 0..1: 0.95 and above: the API server or kubelet says so itself; 0.8: two
+    independent observations agree; 0.6: one indirect observation. ``evidence`` holds item ids,
+    never empty. ``parameters`` is what a fix needs (for example image, limit, port) as JSON values.
+    ``rank`` orders causes before symptoms: lower is nearer to the cause.
     """
 
     class_: IncidentClass

@@ -90,7 +90,7 @@ class Failure:
         return found
 
     def past(self) -> Iterator[tuple[Item, Mapping[str, Any], Mapping[str, Any]]]:
-        """Iterate over earlier forms of the container that had this probe: item, container, action."""
+        """Iterate over earlier forms of the probe: item, container, action."""
         for item, spec in self.reading.past_containers(self.container.name):
             action = dig(spec, self.probe, self.handler)
             if action and spec != self.container.spec:

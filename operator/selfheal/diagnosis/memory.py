@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 
 from selfheal.api.incident import IncidentClass
-from selfheal.api.meta import parse_quantity
 from selfheal.diagnosis.evidence import Finding
 from selfheal.diagnosis.reading import Container, Reading, dig, parse_time, quote
 
@@ -113,11 +112,3 @@ def find_insufficient(reading: Reading) -> Iterator[Finding]:
                 parameters={"fault": "Refused"},
             )  # fmt: skip
             break
-
-
-def to_bytes(text: str | None) -> float | None:
-    """Return a quantity in bytes, None for none or for a form that is not read here."""
-    try:
-        return parse_quantity(text) if text is not None else None
-    except ValueError:
-        return None

@@ -112,7 +112,7 @@ def _refused(failure: Failure) -> Finding:
 
 
 def _port(failure: Failure) -> Candidate | None:
-    """Return the port that is right: what answers, else what the log says, what ran, what is declared."""
+    """Return the right port: what answers, else what the log says, what ran, is declared."""
     mine, pod = failure.number, failure.container.pod
     declared = {port: pod for port in failure.declared.values() if port != mine}
     past = {
@@ -124,7 +124,8 @@ def _port(failure: Failure) -> Candidate | None:
     if mine in logged:
         return None
     for pool, alone, agreed in (
-        (failure.listening(), 0.95, 0.95), (logged, 0.8, 0.9), (past, 0.8, 0.9), (declared, 0.8, 0.8),
+        (failure.listening(), 0.95, 0.95), (logged, 0.8, 0.9), (past, 0.8, 0.9),
+        (declared, 0.8, 0.8),
     ):  # fmt: skip
         choice = dict(pool)
         for other in (past, declared, logged):
@@ -146,7 +147,7 @@ def _as_written(failure: Failure, port: int) -> int | str:
 
 
 def _path(failure: Failure, old: str) -> Candidate | None:
-    """Return the path that is right: what an earlier revision or another probe asks, what answers."""
+    """Return the right path: what an earlier revision or another probe asks, what answers."""
     answers = {
         str(item.value["path"]): item
         for item in failure.served
@@ -215,7 +216,8 @@ def _slow_start(failure: Failure) -> Finding:
     killed = tuple(event for event in kills if "probe" in str(event.value.get("message", "")))
     return Finding(
         class_=IncidentClass.CRASH_LOOP_BACK_OFF,
-        cause=f"The {failure.probe} kills container {failure.container.name} before it has started.",
+        cause=f"The {failure.probe} kills container {failure.container.name} before it has "
+        "started.",
         confidence=0.8 if killed and "startupProbe" not in failure.container.spec else 0.6,
         evidence=_evidence(failure, killed[-1:]),
         container=failure.container.name,

@@ -48,7 +48,7 @@ class Reference:
 
 
 def parse(text: str) -> Reference:
-    """Split a reference; never fails (``valid`` tells). Rules: github.com/distribution/reference."""
+    """Split a reference, never fails (``valid`` tells); as github.com/distribution/reference."""
     rest, _, digest = text.partition("@")
     head, slash, last = rest.rpartition("/")
     stem, _, tag = last.partition(":")
@@ -68,9 +68,9 @@ def parse(text: str) -> Reference:
 def nearest_tag(wanted: str, tags: Iterable[str]) -> str | None:
     """Return the existing tag nearest to the wanted one, never ``latest``; None: none is near.
 
-    A version of the same variant (same text after the number) comes first: the highest one not above
-    the wanted, within the same major version before others, else the lowest above. Without a
-    comparable version: the one tag that differs by a slip of the pen.
+    A version of the same variant (same text after the number) comes first: the highest one not
+    above the wanted, within the same major version before others, else the lowest above. Without
+    a comparable version: the one tag that differs by a slip of the pen.
     """
     usable = sorted({tag for tag in tags if tag not in FORBIDDEN_TAGS})
     return _nearest_version(wanted, usable) or only_similar(wanted, usable)

@@ -13,7 +13,7 @@ RANK_STORAGE = 12
 RANK_NODE = 15
 RANK_THROTTLING = 45
 THROTTLED = 0.25
-"""Share of throttled periods from which a container counts as throttled (kubernetes-mixin, CPUThrottlingHigh)."""
+"""Share of throttled periods that counts as throttled (kubernetes-mixin, CPUThrottlingHigh)."""
 
 MINIMUM_PERIODS = 100
 """Fewer periods (100 ms each) say nothing yet."""

@@ -35,7 +35,8 @@ _STARTUP_FAULTS = (
     (
         "MissingVariable",
         re.compile(
-            r"environment variable [^\n]{0,60}(?:not set|required|missing|undefined)|KeyError: '[A-Z_]+'|"
+            r"environment variable [^\n]{0,60}(?:not set|required|missing|undefined)|"
+            r"KeyError: '[A-Z_]+'|"
             r"(?:missing|required|undefined)[^\n]{0,30} environment variable",
             re.IGNORECASE,
         ),

@@ -21,8 +21,8 @@ class Operation(enum.Enum):
 class Edit:
     """One change of one YAML document.
 
-    ``document`` counts the documents of the file from 0; ``path`` are keys and list indexes. ``old``
-    is what must stand there now (None for ADD): anything else refuses the edit.
+    ``document`` counts the documents of the file from 0; ``path`` are keys and list indexes.
+    ``old`` is what must stand there now (None for ADD): anything else refuses the edit.
     """
 
     file: str
