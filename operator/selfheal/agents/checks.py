@@ -200,7 +200,8 @@ def neutralise(text: str) -> str:
     text = _CLOSING.sub(rf"\1{_NO_BREAK}\2", text)
     text = re.sub(r"#(?=\d)", f"#{_NO_BREAK}", text)
     text = re.sub(r"@(?=\w)", f"@{_NO_BREAK}", text)
-    text = re.sub(r"(?im)^\s*(?:selfheal-[a-z-]+|co-authored-by|signed-off-by)\s*:.*$", "", text)
+    text = re.sub(r"(?im)^\s*(?:co-authored-by|signed-off-by)\s*:.*$", "", text)
+    text = re.sub(r"(selfheal)-(?=[a-z-]+\s*:)", rf"\1{_NO_BREAK}-", text, flags=re.I)
     return text.strip()
 
 
