@@ -50,7 +50,8 @@ def put_files(
             text = base64.b64encode(content).decode()
             sha = call(base, token, "POST", f"/repos/{repo}/git/blobs", {"content": text, "encoding": "base64"})["sha"]
         entries.append({"path": path, "mode": "100644", "type": "blob", "sha": sha})
-    tree = call(base, token, "POST", f"/repos/{repo}/git/trees", {"base_tree": parent, "tree": entries})["sha"]
+    old = call(base, token, "GET", f"/repos/{repo}/git/commits/{parent}")["tree"]["sha"]
+    tree = call(base, token, "POST", f"/repos/{repo}/git/trees", {"base_tree": old, "tree": entries})["sha"]
     made = call(base, token, "POST", f"/repos/{repo}/git/commits", {"message": message, "tree": tree, "parents": [parent]})
     call(base, token, "PATCH", f"/repos/{repo}/git/refs/heads/{branch}", {"sha": made["sha"], "force": False})
     return str(made["sha"])

@@ -62,8 +62,8 @@ def modules() -> pathlib.Path:
         for name in ("package.json", "package-lock.json"):
             if (HERE / name).exists():
                 shutil.copy(HERE / name, target / name)
-        verb = "ci" if (target / "package-lock.json").exists() else "install"
-        _npm(verb, "--no-audit", "--no-fund", cwd=target)
+        # not `ci`: it wants the lock to name platform packages that this npm leaves out of it
+        _npm("install", "--no-audit", "--no-fund", cwd=target)
         (target / ".ready").touch()
         print(f"sandbox: node modules are there ({time.monotonic() - started:.0f} s)", flush=True)
     return target
