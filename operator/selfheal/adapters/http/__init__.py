@@ -1,0 +1,1 @@
+"""Plain HTTP counterparts: image registries."""
