@@ -47,7 +47,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[worlds.World]:
 @pytest.fixture(scope="session")
 def github_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[worlds.Sandbox]:
     """One validating sandbox for all tests; each test has a repository of its own."""
-    with worlds.start_sandbox(tmp_path_factory.mktemp("github")) as sandbox:
+    with worlds.Sandbox(tmp_path_factory.mktemp("github")) as sandbox:
         yield sandbox
 
 
