@@ -32,9 +32,7 @@ async def check(
         await session.me(fresh=True)
         if not spec.project:
             return [*problems, "tracker.project: name the project of the tickets"]
-        problems += await _check_project(session, spec, creator, statuses)
-        problems += await _check_rights(session, spec)
-        return problems
+        return problems + await _check_project(session, spec, creator, statuses)
     except errors.Unreachable:
         raise
     except errors.Stalled as exc:
@@ -60,18 +58,21 @@ async def _check_project(
             f"tracker.project: {spec.project} does not exist, or the account may not see it; "
             "correct the key, or give the account Browse Projects"
         ]
+    problems = await _check_rights(session, spec)
     if is_request(spec):
         await creator.request_type(fresh=True)
-        return _check_statuses(spec, types, statuses)
+        return problems + _check_statuses(spec, types, statuses)
     wanted = spec.issue_type.casefold()
     own = [kind for kind in types if wanted in (kind["name"].casefold(), str(kind["id"]))]
     if not own:
         names = ", ".join(str(kind["name"]) for kind in types)
         return [
+            *problems,
             f"tracker.issueType: project {spec.project} has no {spec.issue_type}; set one of "
-            f"{names}"
+            f"{names}",
         ]
-    return _check_statuses(spec, own, statuses) + await _check_screen(spec, creator)
+    problems += _check_statuses(spec, own, statuses)
+    return problems + await _check_screen(spec, creator)
 
 
 def _check_statuses(

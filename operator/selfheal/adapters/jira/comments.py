@@ -76,12 +76,6 @@ class Commenter:
             raise errors.Stalled(
                 f"Jira refuses the comment: {exc.text}", reason="RequestRefused", system=SYSTEM
             ) from exc
-        except errors.NotFound as exc:
-            raise errors.Conflict(f"the ticket is gone: {exc}") from exc
-        except (KeyError, TypeError) as exc:
-            raise errors.UnknownOutcome(
-                "Jira's answer to a comment lacks its id", system=SYSTEM
-            ) from exc
 
     async def _find(self, path: str, line: str) -> Mapping[str, Any] | None:
         me = await self._session.me()

@@ -90,15 +90,13 @@ class Creator:
                 "tracker's fields in the policy, or the create screen of the issue type",
                 system=SYSTEM,
             ) from exc
-        except errors.Conflict as exc:
+        except errors.NotFound as exc:
             self._screen = self._request = None
             raise errors.PolicyInvalid(
-                f"Jira has no place for a new ticket ({exc}); check tracker.project, "
+                f"there is no place for a new ticket ({exc}); check tracker.project, "
                 "tracker.serviceDesk and tracker.requestType",
                 system=SYSTEM,
             ) from exc
-        except (KeyError, TypeError) as exc:
-            raise errors.UnknownOutcome("Jira's answer lacks the new key", system=SYSTEM) from exc
 
     async def screen(self, *, fresh: bool = False) -> CreateScreen:
         """Return the create screen of the policy's issue type."""

@@ -63,7 +63,7 @@ _BULLET = re.compile(r"^\s*[-*+]\s+(.*)$")
 _NUMBER = re.compile(r"^\s*\d{1,9}[.)]\s+(.*)$")
 _INLINE = re.compile(
     r"(?P<tick>`+)(?P<code>.+?)(?<!`)(?P=tick)(?!`)"
-    r"|\*\*(?P<bold>\S(?:.*?\S)?)\*\*"
+    r"|\*\*(?=\S)(?P<bold>.+?)(?<=\S)\*\*"
     r"|\[(?P<label>[^\]\n]+)\]\((?P<href>(?:https?://|mailto:)[^\s()<>]+)\)"
 )
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import jira
+import requests
 
 from selfheal.adapters.jira import errors as translation
 from selfheal.api.policy import JiraDeployment, TrackerSpec
@@ -26,6 +27,8 @@ GATEWAY = "https://api.atlassian.com"
 """Where a cloud id is served: https://developer.atlassian.com/cloud/jira/platform/rest/v3/intro/."""
 
 _DEADLINE = 10.0  # seconds a request, as the ports promise
+# Seconds to connect and to wait for an answer: below the deadline, as the library's word says more.
+_SOCKET = (4.0, 9.0)
 _POOL = concurrent.futures.ThreadPoolExecutor(max_workers=6, thread_name_prefix="jira")
 
 
@@ -144,6 +147,10 @@ class Session:
         if self._site is None:
             if self._connecting is None or self._connecting.done():
                 self._connecting = asyncio.create_task(self._connect())
+                # Where every caller was cancelled, nobody else looks at how it ended.
+                self._connecting.add_done_callback(
+                    lambda task: task.cancelled() or task.exception()
+                )
             return await asyncio.shield(self._connecting)
         return self._site
 
@@ -192,14 +199,9 @@ class Session:
             if not items or page.get("isLast") or len(found) >= page.get("total", len(found) + 1):
                 return found
 
-    async def write(
-        self, verb: str, path: str, body: Any, params: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Write once; ``Refused`` on 400; what vanished meanwhile is a Conflict."""
-        try:
-            return await self._request(verb, path, params, body, writing=True)
-        except errors.NotFound as exc:
-            raise errors.Conflict(f"gone, or no longer visible to us: {exc}") from exc
+    async def write(self, verb: str, path: str, body: Any) -> Any:
+        """Write once; ``Refused`` on 400, NotFound on 404."""
+        return await self._request(verb, path, None, body, writing=True)
 
     async def _request(
         self, verb: str, path: str, params: Mapping[str, Any] | None, body: Any, *, writing: bool
@@ -220,6 +222,11 @@ class Session:
             raise translation.translate(exc, writing=writing, login=login) from exc
 
 
+def _look_at(task: asyncio.Task[Site]) -> None:
+    if not task.cancelled():
+        task.exception()
+
+
 def _connect(login: Login) -> Site:
     auth: dict[str, Any] = (
         {"basic_auth": (login.email, login.token)} if login.email else {"token_auth": login.token}
@@ -228,12 +235,15 @@ def _connect(login: Login) -> Site:
     try:
         client = _Client(
             options={"server": login.server, "rest_api_version": version},
-            timeout=_DEADLINE,
+            timeout=_SOCKET,
             max_retries=0,
             logging=False,
             **auth,
         )
     except (ValueError, KeyError, AttributeError, TypeError) as exc:
+        wire = isinstance(exc, requests.RequestException)  # some are ValueErrors as well
+        if wire and not isinstance(exc, requests.exceptions.JSONDecodeError):
+            raise
         # serverInfo answered, but not with JSON, or with other JSON than Jira's.
         raise translation.not_jira("serverInfo is not Jira's") from exc
     said = client.said

@@ -7,12 +7,13 @@ https://docs.atlassian.com/software/jira/docs/api/REST/8.20.0/.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 from selfheal import ports
 from selfheal.adapters.jira import checks, comments, creation, parse, transitions
-from selfheal.adapters.jira.errors import SYSTEM, Refused
+from selfheal.adapters.jira.errors import SYSTEM, Refused, cut_off
 from selfheal.adapters.jira.session import Session, quote
 from selfheal.api.policy import TrackerSpec
 from selfheal.domain import errors, facts
@@ -21,6 +22,32 @@ _FIELDS = "summary,description,status,project,priority,assignee,labels,updated,c
 _BULK = 100  # issues a bulk fetch: "You can request up to 100 issues"
 _NEWEST = 100  # comments of a ticket
 _EXPANDED = 100  # changelog entries that Cloud gives with an issue
+
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_Method = Callable[_P, Coroutine[Any, Any, _T]]
+
+
+def _guard(*, writing: bool) -> Callable[[_Method[_P, _T]], _Method[_P, _T]]:
+    """Let nothing foreign out of a method of the port; a write never raises NotFound."""
+
+    def wrap(method: _Method[_P, _T]) -> _Method[_P, _T]:
+        @functools.wraps(method)
+        async def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+            try:
+                return await method(*args, **kwargs)
+            except errors.NotFound as exc:
+                if writing:
+                    raise errors.Conflict(f"gone, or no longer visible to us: {exc}") from exc
+                raise
+            except (KeyError, IndexError, TypeError, ValueError, AttributeError) as exc:
+                what = f"an answer lacks what Jira documents ({type(exc).__name__}: {exc})"
+                raise cut_off(what, writing=writing) from exc
+
+        return call
+
+    return wrap
 
 
 def connect(spec: TrackerSpec, credential: Mapping[str, str]) -> JiraTracker:
@@ -41,10 +68,12 @@ class JiraTracker:
         self._creator = creation.Creator(session, spec)
         self._commenter = comments.Commenter(session, spec)
 
+    @_guard(writing=False)
     async def check(self, statuses: Mapping[str, Sequence[str]]) -> Sequence[str]:
         """Return what is wrong, one sentence each that says what mends it; empty: fine."""
         return await checks.check(self._session, self._spec, self._creator, statuses)
 
+    @_guard(writing=False)
     async def get_ticket(self, key_or_id: str) -> facts.TicketFacts:
         """Read a ticket with its whole status changelog, property, labels and newest comments."""
         params = {"fields": _FIELDS, "expand": "changelog", "properties": parse.PROPERTY}
@@ -57,6 +86,7 @@ class JiraTracker:
             raise
         return await self._parse(issue, whole=True)
 
+    @_guard(writing=False)
     async def get_tickets(self, ids: Sequence[str]) -> Mapping[str, facts.TicketFacts]:
         """Read many tickets: bulk fetch on Cloud, GET by GET on Data Center; missing: absent."""
         if not self._session.cloud:
@@ -75,6 +105,7 @@ class JiraTracker:
                 found[ticket.key if ticket.key in ids else ticket.id] = ticket
         return found
 
+    @_guard(writing=False)
     async def search_tickets(self, jql: str, *, limit: int = 100) -> Sequence[str]:
         """Return keys by JQL; PolicyInvalid where Jira does not understand it."""
         keys: list[str] = []
@@ -93,6 +124,7 @@ class JiraTracker:
                 break
         return keys[:limit]
 
+    @_guard(writing=False)
     async def find_tickets_by_label(self, label: str) -> Sequence[facts.TicketFacts]:
         """Search by label, then read each by GET; what no longer has the label is left out."""
         where = f"labels = {_quoted(label)}"
@@ -110,6 +142,7 @@ class JiraTracker:
             if label in ticket.labels or comments.last_line(ticket.description) == line
         ]
 
+    @_guard(writing=True)
     async def create_ticket(self, draft: ports.TicketDraft) -> facts.TicketFacts:
         """Create with labels and property in the same call (a request: in a second one)."""
         key = await self._creator.create(draft)
@@ -121,12 +154,14 @@ class JiraTracker:
                 f"{key} was created, but could not be read: {exc}", system=SYSTEM
             ) from exc
 
+    @_guard(writing=True)
     async def transition_ticket(
         self, ticket: facts.TicketFacts, to_statuses: Sequence[str]
     ) -> None:
         """Move to the first offered of the statuses, with a resolution where its screen has one."""
         await transitions.transition(self._session, ticket, to_statuses)
 
+    @_guard(writing=True)
     async def save_mirror(
         self, ticket: facts.TicketFacts, mirror: facts.TicketMirror, labels: frozenset[str]
     ) -> None:
@@ -142,14 +177,16 @@ class JiraTracker:
         }
         if changes:
             body["update"] = {"labels": changes}
-        await self._write("PUT", f"issue/{quote(ticket.key)}", body, {"notifyUsers": "false"})
+        await self._write("PUT", f"issue/{quote(ticket.key)}", body)
 
+    @_guard(writing=True)
     async def ensure_comment(
         self, ticket_key: str, *, marker: str, body: str, public: bool = False
     ) -> str:
         """Post a comment, or edit ours with the same marker where its text differs."""
         return await self._commenter.ensure(ticket_key, marker=marker, body=body, public=public)
 
+    @_guard(writing=True)
     async def ensure_remote_link(
         self, ticket_key: str, *, global_id: str, url: str, title: str
     ) -> None:
@@ -157,6 +194,7 @@ class JiraTracker:
         body = {"globalId": global_id[:255], "object": {"url": url, "title": title[:255]}}
         await self._write("POST", f"issue/{quote(ticket_key)}/remotelink", body)
 
+    @_guard(writing=True)
     async def ensure_ticket_link(self, ticket_key: str, other_key: str) -> None:
         """Link as duplicate of the other ticket, unless they are linked so already."""
         answer = await self._session.read("issueLinkType")
@@ -182,6 +220,7 @@ class JiraTracker:
         }
         await self._write("POST", "issueLink", body)
 
+    @_guard(writing=True)
     async def assign_ticket(self, ticket_key: str, assignee: str) -> None:
         """Assign to an account id (Cloud) or user name (Data Center)."""
         body = {"accountId": assignee} if self._session.cloud else {"name": assignee}
@@ -204,16 +243,10 @@ class JiraTracker:
         return {key: ticket for key, ticket in zip(keys, found, strict=True) if ticket}
 
     async def _parse(self, issue: Mapping[str, Any], *, whole: bool) -> facts.TicketFacts:
-        try:
-            histories = await self._histories(issue)
-            comments_ = await self._comments(issue) if whole else ()
-            me, site = await self._session.me(), await self._session.site()
-            return parse.parse_ticket(issue, histories, comments_, me=me, base_url=site.base_url)
-        except (KeyError, TypeError, ValueError, AttributeError) as exc:
-            raise errors.Transient(
-                f"Jira's answer lacks what it documents ({type(exc).__name__}: {exc})",
-                system=SYSTEM,
-            ) from exc
+        histories = await self._histories(issue)
+        comments_ = await self._comments(issue) if whole else ()
+        me, site = await self._session.me(), await self._session.site()
+        return parse.parse_ticket(issue, histories, comments_, me=me, base_url=site.base_url)
 
     async def _histories(self, issue: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         log = issue.get("changelog") or {}
@@ -234,11 +267,9 @@ class JiraTracker:
         page = await self._session.read(f"issue/{quote(issue['key'])}/comment", params)
         return list(page.get("comments") or ())[:_NEWEST]
 
-    async def _write(
-        self, verb: str, path: str, body: Any, params: Mapping[str, Any] | None = None
-    ) -> None:
+    async def _write(self, verb: str, path: str, body: Any) -> None:
         try:
-            await self._session.write(verb, path, body, params)
+            await self._session.write(verb, path, body)
         except Refused as exc:
             raise errors.Stalled(
                 f"Jira refuses the change: {exc.text}", reason="RequestRefused", system=SYSTEM

@@ -23,12 +23,9 @@ async def transition(
     if _matches(ticket.status, to_statuses):
         return
     path = f"issue/{quote(ticket.key)}/transitions"
-    try:
-        answer = await session.read(path, {"expand": "transitions.fields"})
-        offered: list[Mapping[str, Any]] = answer.get("transitions") or []
-        chosen = choose(offered, to_statuses)
-    except errors.NotFound as exc:
-        raise errors.Conflict(f"the ticket is gone: {exc}") from exc
+    answer = await session.read(path, {"expand": "transitions.fields"})
+    offered: list[Mapping[str, Any]] = answer.get("transitions") or []
+    chosen = choose(offered, to_statuses)
     if chosen is None:
         await _look_again(session, ticket, to_statuses)
         names = ", ".join(sorted({_target(entry) for entry in offered})) or "nothing"
@@ -120,10 +117,7 @@ async def _look_again(
     session: Session, ticket: facts.TicketFacts, to_statuses: Sequence[str]
 ) -> None:
     """Raise Conflict where the ticket moved since it was read."""
-    try:
-        answer = await session.read(f"issue/{quote(ticket.key)}", {"fields": "status"})
-    except errors.NotFound as exc:
-        raise errors.Conflict(f"the ticket is gone: {exc}") from exc
+    answer = await session.read(f"issue/{quote(ticket.key)}", {"fields": "status"})
     status = str(answer["fields"]["status"]["name"])
     if status.casefold() != ticket.status.casefold():
         raise errors.Conflict(f"{ticket.key} moved to {status} meanwhile")

@@ -60,7 +60,12 @@ def _render_span(span: markdown.Span) -> str:
     if span.code:
         return "{{" + _SPECIAL.sub(lambda found: "\\" + found.group(), span.text) + "}}"
     text = _SPECIAL.sub(lambda found: "\\" + found.group(), span.text)
-    return f"*{text}*" if span.bold and text.strip() else text
+    if not span.bold or not text.strip():
+        return text
+    # The signs must touch the words.
+    core = text.strip()
+    before, _, after = text.partition(core)
+    return f"{before}*{core}*{after}"
 
 
 def to_plain(text: str) -> str:
