@@ -19,6 +19,7 @@ from selfheal.adapters.llm import OpenAIModel
 from selfheal.adapters.mcp import Command, McpToolHost, build_servers
 from selfheal.agents.config import AgentsConfig, load_config
 from selfheal.agents.crew import Crew
+from selfheal.agents.tools import Scope
 from selfheal.api.incident import Incident
 from selfheal.api.policy import DayUsage, ModelSpec, Policy, TrackerType
 from selfheal.domain import errors
@@ -158,6 +159,7 @@ class Wiring:
             consent=consent,
             clock=self.clock,
             reserve=self._reserve(policy),
+            scope=Scope(namespace=namespace),
         )
 
     async def _model(self, spec: ModelSpec) -> ports.LanguageModel:

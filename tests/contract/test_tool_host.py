@@ -346,32 +346,76 @@ def build_kubernetes(binary: str, kubeconfig: pathlib.Path) -> host.McpToolHost:
     return host.McpToolHost(build_servers([spec], commands={"kubernetes": command}))
 
 
-@pytest.mark.sandbox
-async def test_the_real_server_offers_just_the_packaged_tools(binary: str, tmp_path: pathlib.Path) -> None:
-    kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.write_text(
-        yaml.safe_dump(
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
-                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-                "users": [{"name": "u", "user": {}}],
-                "current-context": "c",
-            }
-        )
-    )
-    real = build_kubernetes(binary, kubeconfig)
+@pytest.fixture
+def dead_kubeconfig(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A kubeconfig whose API server is not there: the server starts, its calls fail."""
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "users": [{"name": "u", "user": {}}],
+        "current-context": "c",
+    }
+    path = tmp_path / "kubeconfig"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+async def check_packaged_tools(real: host.McpToolHost) -> None:
     found = {tool.name: tool for tool in await real.list_tools("kubernetes")}
     assert set(found) == servers.PACKAGED_TOOLS["kubernetes"]
     assert all("namespace" in tool.schema["properties"] for tool in found.values())
     text = await real.call_tool("kubernetes", "pods_list_in_namespace", {"namespace": "default"})
     assert text.startswith("error: ")  # no API server there
+
+
+@pytest.mark.sandbox
+async def test_the_real_server_offers_just_the_packaged_tools(
+    binary: str, dead_kubeconfig: pathlib.Path
+) -> None:
+    real = build_kubernetes(binary, dead_kubeconfig)
+    await check_packaged_tools(real)
     await real.close()
 
 
+@pytest.mark.sandbox
+async def test_the_real_server_serves_over_http_too(
+    binary: str, dead_kubeconfig: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = kubernetes.write_config(tmp_path)
+    argv = [binary, "--config", str(config), "--port", str(port), "--bind-address", "127.0.0.1"]
+    child = await asyncio.create_subprocess_exec(
+        *argv, "--kubeconfig", str(dead_kubeconfig), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+    )
+    spec = policy.McpServerSpec(name="kubernetes", url=f"http://127.0.0.1:{port}/mcp")
+    real = host.McpToolHost(build_servers([spec], commands={}))
+    try:
+        await wait_for_port(port)
+        await check_packaged_tools(real)
+    finally:
+        await real.close()
+        child.terminate()
+        await child.wait()
+
+
+async def wait_for_port(port: int) -> None:
+    for _ in range(500):
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.02)
+            continue
+        writer.close()
+        return
+    raise AssertionError(f"nothing listens on {port}")
+
+
 @pytest.mark.e2e
-async def test_the_real_server_reads_the_cluster_but_no_secret(binary: str, tmp_path: pathlib.Path) -> None:
+async def test_the_real_server_reads_the_cluster_but_no_secret(binary: str) -> None:
     kubeconfig = ROOT / ".cluster" / "kubeconfig"
     if not kubeconfig.exists():
         pytest.skip("no local cluster: run `make cluster-up`")
