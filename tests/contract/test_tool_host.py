@@ -328,7 +328,7 @@ def find_kubernetes_binary() -> str | None:
     """Where the npm package put the binary: SELFHEAL_KUBERNETES_MCP, PATH, or the user's cache."""
     named = os.environ.get("SELFHEAL_KUBERNETES_MCP") or shutil.which("kubernetes-mcp-server")
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "selfheal"
-    pattern = "**/kubernetes-mcp-server-linux-*/bin/kubernetes-mcp-server-linux-*"
+    pattern = "node/*/node_modules/kubernetes-mcp-server-linux-*/bin/kubernetes-mcp-server-linux-*"
     return named or next((str(path) for path in sorted(cache.glob(pattern))), None)
 
 
