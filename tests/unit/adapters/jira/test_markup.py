@@ -181,6 +181,7 @@ def test_same_text_renders_the_same_twice() -> None:
     assert comments.render(RICH * 200, cloud=True) == comments.render(RICH * 200, cloud=True)
 
 
+STEADY = hypothesis.settings(derandomize=True, deadline=None)
 PIECES = st.lists(
     st.sampled_from(
         ["**", "`", "``", "```", "```yaml", "\n", "\n\n", "# ", "- ", "1. ", " ", "a", "b_c", "[x]",
@@ -190,6 +191,7 @@ PIECES = st.lists(
 )  # fmt: skip
 
 
+@STEADY
 @hypothesis.given(PIECES)
 def test_any_text_gives_a_valid_document(pieces: list[str]) -> None:
     text = "".join(pieces)
@@ -197,6 +199,7 @@ def test_any_text_gives_a_valid_document(pieces: list[str]) -> None:
     assert wiki.render(markdown.parse(text), last_line="selfheal: k").endswith("k{color}")
 
 
+@STEADY
 @hypothesis.given(st.lists(st.text("abc xyz.:/", min_size=1).map(str.strip).filter(bool)))
 def test_plain_lines_come_back_as_they_were(lines: list[str]) -> None:
     text = "\n".join(lines)

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.server
 import socket
-import threading
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from tests.unit.adapters.jira.scripted import API, INFO, JSON, ME, SECRET, connect, make_spec, serve
 
 from selfheal.adapters import jira
 from selfheal.adapters.jira import session
-from selfheal.api.policy import TrackerSpec
 from selfheal.domain import errors
-
-SECRET = "s3cr3t"
-
-
-def make_spec(**values: Any) -> TrackerSpec:
-    return TrackerSpec.model_validate({"type": "Jira", "project": "OPS", **values})
 
 
 @pytest.mark.parametrize(
@@ -101,69 +91,6 @@ async def test_address_that_is_none_is_a_fault_of_the_policy() -> None:
     tracker = jira.connect(make_spec(baseURL="jira.acme.com"), {"token": SECRET})
     with pytest.raises(errors.PolicyInvalid, match="not a URL"):
         await tracker.get_ticket("OPS-1")
-
-
-class Scripted(http.server.BaseHTTPRequestHandler):
-    """Answers by path; what it lacks hangs until the test ends."""
-
-    answers: Mapping[str, tuple[int, Mapping[str, str], str]]
-    seen: list[tuple[str, str | None]]
-    end: threading.Event
-
-    def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
-        self.seen.append((f"{self.command} {path}", self.headers.get("Authorization")))
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if path not in self.answers:
-            self.end.wait(30)
-            return
-        status, headers, body = self.answers[path]
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body.encode())))
-        self.end_headers()
-        self.wfile.write(body.encode())
-
-    do_POST = do_PUT = do_GET  # noqa: N815
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
-
-
-JSON = {"Content-Type": "application/json"}
-INFO = (
-    200,
-    JSON,
-    '{"versionNumbers": [1001], "deploymentType": "Cloud", "baseUrl": "https://a.b"}',
-)
-ME = (200, JSON, '{"accountId": "bot"}')
-
-
-@contextlib.contextmanager
-def serve(answers: Mapping[str, tuple[int, Mapping[str, str], str]]) -> Iterator[type[Scripted]]:
-    class Handler(Scripted):
-        pass
-
-    Handler.answers, Handler.seen, Handler.end = answers, [], threading.Event()
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Handler.url = f"http://127.0.0.1:{server.server_port}"  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield Handler
-    finally:
-        Handler.end.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def connect(handler: Any) -> jira.JiraTracker:
-    return jira.connect(make_spec(baseURL=handler.url), {"token": SECRET})
-
-
-API = "/rest/api/3"
 
 
 async def test_silent_server_is_cut_off_by_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
