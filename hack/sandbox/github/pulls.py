@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from hack.sandbox.github import emulate, state
+from hack.sandbox.github import emulate, overlay, state
 
 GRAPH_REVIEW = {
     "approved": "APPROVED", "changes_requested": "CHANGES_REQUESTED", "commented": "COMMENTED",
@@ -18,6 +18,7 @@ class Reader:
 
     def __init__(self, upstream: emulate.Emulate, kept: state.State) -> None:
         self.upstream, self.kept = upstream, kept
+        self.overlay = overlay.Overlay(upstream, kept)
 
     async def exists(self, repository: str) -> bool:
         return await self.upstream.call("GET", f"/repos/{repository}") is not None
@@ -75,7 +76,7 @@ class Reader:
     async def graph_pull(self, repository: str, number: int) -> dict[str, Any] | None:
         """One pull request in GraphQL's words."""
         call = self.upstream.call
-        pull = await call("GET", f"/repos/{repository}/pulls/{number}")
+        pull = await self.overlay.pull(repository, number)
         if pull is None:
             return None
         issue, comments, reviews, required = await asyncio.gather(

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from hack.sandbox.github import emulate, graph, pulls, state
+from hack.sandbox.github import emulate, graph, overlay, pulls, state
 
 Handler = Callable[["Proxy", web.Request, "re.Match[str]", Any], Awaitable[web.Response | None]]
 REPO = r"/repos/(?P<repo>[^/]+/[^/]+)"
@@ -31,6 +31,7 @@ class Proxy:
     def __init__(self, upstream: emulate.Emulate, kept: state.State) -> None:
         self.upstream, self.kept = upstream, kept
         self.reader = pulls.Reader(upstream, kept)
+        self.merging = asyncio.Lock()
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=32 << 20)
@@ -127,6 +128,8 @@ class Proxy:
         for method, pattern, handler in ROUTES:
             found = re.fullmatch(pattern, path)
             if found and request.method == method:
+                if handler in OURS and not await self.reader.exists(found["repo"]):
+                    return refuse(404, "Not Found")
                 answer = await handler(self, request, found, body)
                 if answer is not None:
                     return answer
@@ -213,9 +216,13 @@ async def workflow_runs(proxy: Proxy, request: web.Request, found: re.Match[str]
 async def open_pull(proxy: Proxy, request: web.Request, found: re.Match[str], body: Any) -> web.Response | None:
     """https://docs.github.com/en/rest/pulls/pulls#create-a-pull-request; 422 as GitHub words it."""
     repo, head = found["repo"], str(body.get("head", "")).split(":")[-1]
-    branch = await proxy.upstream.call("GET", f"/repos/{repo}/git/ref/heads/{head}")
-    if branch is None or "object" not in branch:
-        return refuse(422, "Validation Failed", errors=[{"resource": "PullRequest", "field": "head", "code": "invalid"}])
+    overlaid, base = proxy.reader.overlay, str(body.get("base", ""))
+    for field, branch in (("head", head), ("base", base)):
+        if await overlaid.head_of(repo, branch) is None:
+            return refuse(422, "Validation Failed", errors=[{"resource": "PullRequest", "field": field, "code": "invalid"}])
+    if await overlaid.head_of(repo, head) == await overlaid.head_of(repo, base):
+        message = f"No commits between {base} and {head}"
+        return refuse(422, "Validation Failed", errors=[{"resource": "PullRequest", "code": "custom", "message": message}])
     is_open = await proxy.upstream.call("GET", f"/repos/{repo}/pulls?state=open&per_page=100") or []
     if any(pull["head"]["ref"] == head and pull["base"]["ref"] == body.get("base") for pull in is_open):
         message = f"A pull request already exists for {repo.split('/')[0]}:{head}."
@@ -234,18 +241,24 @@ async def create_ref(proxy: Proxy, request: web.Request, found: re.Match[str], b
 
 async def review(proxy: Proxy, request: web.Request, found: re.Match[str], body: Any) -> web.Response | None:
     """https://docs.github.com/en/rest/pulls/reviews#create-a-review-for-a-pull-request; nobody approves their own."""
-    pull = await proxy.upstream.call("GET", f"/repos/{found['repo']}/pulls/{found['number']}")
-    own = pull is not None and pull["user"]["login"] == request["login"]
-    if own and body.get("event") in ("APPROVE", "REQUEST_CHANGES"):
+    pull = await proxy.reader.overlay.pull(found["repo"], found["number"])
+    if pull is None:
+        return None
+    if pull["user"]["login"] == request["login"] and body.get("event") in ("APPROVE", "REQUEST_CHANGES"):
         verb = "approve" if body["event"] == "APPROVE" else "request changes on"
         return refuse(422, "Unprocessable Entity", errors=[f"Can not {verb} your own pull request"])
-    return None
+    spoken = {"commit_id": pull["head"]["sha"], **body}
+    answer = await proxy.forward(request, json.dumps(spoken).encode())
+    if answer.status == 200:  # whoever has reviewed is asked no longer
+        path = f"/repos/{found['repo']}/pulls/{found['number']}/requested_reviewers"
+        await proxy.upstream.call("DELETE", path, {"reviewers": [request["login"]]})
+    return answer
 
 
 async def merge(proxy: Proxy, request: web.Request, found: re.Match[str], body: Any) -> web.Response | None:
     """https://docs.github.com/en/rest/pulls/pulls#merge-a-pull-request; 409 for a moved head, 405 where it cannot be."""
     repo, reader = found["repo"], proxy.reader
-    pull = await proxy.upstream.call("GET", f"/repos/{repo}/pulls/{found['number']}")
+    pull = await reader.overlay.pull(repo, found["number"])
     if pull is None:
         return refuse(404, "Not Found")
     head, base = pull["head"]["sha"], pull["base"]["ref"]
@@ -253,6 +266,11 @@ async def merge(proxy: Proxy, request: web.Request, found: re.Match[str], body: 
         return refuse(405, "Pull Request is not mergeable")
     if body.get("sha") not in (None, head):
         return refuse(409, "Head branch was modified. Review and try the merge again.")
+    method = body.get("merge_method", "merge")
+    repository = await proxy.upstream.call("GET", f"/repos/{repo}")
+    field, words = overlay.METHODS[method]
+    if repository.get(field) is False:
+        return refuse(405, f"{words} are not allowed on this repository.")
     if not await reader.mergeable(repo, base, head):
         return refuse(405, "Pull Request is not mergeable")
     required = await reader.required_contexts(repo, base)
@@ -267,14 +285,10 @@ async def merge(proxy: Proxy, request: web.Request, found: re.Match[str], body: 
     wanted = await reader.required_reviews(repo, base)
     if wanted and pulls.decide(await reader.reviews(repo, int(found["number"])), wanted) != "APPROVED":
         return refuse(405, f"At least {wanted} approving review is required by reviewers with write access.")
-    return await _merge_unprotected(proxy, request, body, required)
-
-
-async def _merge_unprotected(proxy: Proxy, request: web.Request, body: Any, required: list[str]) -> web.Response | None:
-    """emulate does not know our commit statuses: required checks it cannot see were just judged here."""
-    if not required:
-        return None
-    return await proxy.forward(request, json.dumps(body).encode())
+    token = request.headers["Authorization"].partition(" ")[2]
+    async with proxy.merging:
+        sha = await reader.overlay.merge(repo, pull, method, request["login"], token)
+    return web.json_response({"sha": sha, "merged": True, "message": "Pull Request successfully merged"})
 
 
 async def files(proxy: Proxy, request: web.Request, found: re.Match[str], body: Any) -> web.Response:
@@ -289,12 +303,45 @@ async def files(proxy: Proxy, request: web.Request, found: re.Match[str], body: 
 
 async def get_pull(proxy: Proxy, request: web.Request, found: re.Match[str], body: Any) -> web.Response | None:
     """https://docs.github.com/en/rest/pulls/pulls#get-a-pull-request with an honest `mergeable`."""
-    pull = await proxy.upstream.call("GET", f"/repos/{found['repo']}/pulls/{found['number']}")
-    if pull is None or pull["state"] != "open":
+    pull = await proxy.reader.overlay.pull(found["repo"], found["number"])
+    if pull is None:
         return None
-    pull["mergeable"] = await proxy.reader.mergeable(found["repo"], pull["base"]["ref"], pull["head"]["sha"])
-    pull["mergeable_state"] = "clean" if pull["mergeable"] else "dirty"
+    pull["mergeable"], pull["mergeable_state"] = None, "unknown"
+    if pull["state"] == "open":
+        pull["mergeable"] = await proxy.reader.mergeable(found["repo"], pull["base"]["ref"], pull["head"]["sha"])
+        pull["mergeable_state"] = "clean" if pull["mergeable"] else "dirty"
     return web.json_response(pull)
+
+
+async def list_pulls(proxy: Proxy, request: web.Request, found: re.Match[str], body: Any) -> web.Response | None:
+    """https://docs.github.com/en/rest/pulls/pulls#list-pull-requests"""
+    listed = await proxy.upstream.call("GET", request.path_qs)
+    if not isinstance(listed, list):
+        return None
+    return web.json_response([await proxy.reader.overlay.shown(found["repo"], pull) for pull in listed])
+
+
+async def edit_pull(proxy: Proxy, request: web.Request, found: re.Match[str], body: Any) -> web.Response | None:
+    """https://docs.github.com/en/rest/pulls/pulls#update-a-pull-request; the head stays what it was when it is closed."""
+    pull = await proxy.reader.overlay.pull(found["repo"], found["number"])
+    if pull is None:
+        return None
+    if pull["merged"] and body.get("state") == "open":
+        return refuse(422, "Validation Failed", errors=[{"resource": "PullRequest", "field": "state", "code": "invalid"}])
+    answer = await proxy.forward(request, json.dumps(body).encode())
+    if answer.status == 200:
+        return web.json_response(await proxy.reader.overlay.pull(found["repo"], found["number"]))
+    return answer
+
+
+async def assign(proxy: Proxy, request: web.Request, found: re.Match[str], body: Any) -> web.Response | None:
+    """https://docs.github.com/en/rest/issues/assignees#add-assignees-to-an-issue; pull requests are issues, too."""
+    pull = await proxy.reader.overlay.pull(found["repo"], found["number"])
+    if pull is None:
+        return None
+    known = proxy.kept.assignees.setdefault((found["repo"], pull["number"]), [])
+    known.extend(login for login in body.get("assignees", []) if login not in known)
+    return web.json_response(await proxy.reader.overlay.pull(found["repo"], found["number"]), status=201)
 
 
 PULL = rf"{REPO}/pulls/(?P<number>\d+)"
@@ -313,4 +360,8 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ("PUT", rf"{PULL}/merge", merge),
     ("GET", rf"{PULL}/files", files),
     ("GET", PULL, get_pull),
+    ("PATCH", PULL, edit_pull),
+    ("GET", rf"{REPO}/pulls", list_pulls),
+    ("POST", rf"{REPO}/issues/(?P<number>\d+)/assignees", assign),
 ]
+OURS = (create_status, combined_status, deployments, deployment_statuses, workflow_runs, open_pull)

@@ -45,6 +45,9 @@ class State:
     deployments: dict[str, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
     deployment_statuses: dict[int, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
     runs: dict[str, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
+    heads: dict[tuple[str, int], str] = dataclasses.field(default_factory=dict)
+    merged: dict[tuple[str, int], dict[str, Any]] = dataclasses.field(default_factory=dict)
+    assignees: dict[tuple[str, int], list[str]] = dataclasses.field(default_factory=dict)
     faults: list[Fault] = dataclasses.field(default_factory=list)
     journal: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     latency: float = 0.0
