@@ -14,9 +14,12 @@ import tomllib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import anyio
+import mcp_types
 import pytest
 import uvicorn
 import yaml
+from mcp.shared.exceptions import MCPError
 from tests.fakes import mcp_server
 from tests.fakes.model import FakeToolHost
 
@@ -260,6 +263,84 @@ async def test_cancelling_one_caller_leaves_the_others_alone() -> None:
     assert await patient
     await real.close()
     await asyncio.gather(impatient, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "expected", "words"),
+    [
+        (MCPError(mcp_types.CONNECTION_CLOSED, "x"), None, errors.Transient, "went away"),
+        (MCPError(mcp_types.REQUEST_TIMEOUT, "x"), None, errors.Transient, "did not answer within 20 s"),
+        (MCPError(mcp_types.INTERNAL_ERROR, "secret"), 401, errors.Unauthorized, "refuses the token (401)"),
+        (MCPError(mcp_types.INTERNAL_ERROR, "secret"), 502, errors.Transient, "failed (code -32603)"),
+        (TimeoutError(), None, errors.Transient, "did not answer within 20 s"),
+        (anyio.ClosedResourceError(), None, errors.Transient, "went away"),
+        (KeyError("secret"), None, errors.Transient, "sent nonsense (KeyError)"),
+    ],
+)
+async def test_foreign_errors_become_ours_without_their_text(
+    error: Exception, status: int | None, expected: type[errors.SelfHealError], words: str
+) -> None:
+    real = build_host(in_process=mcp_server.build())
+    await real.call_tool("pods", "pods_log", {"name": "a"})
+    line = real._connections["pods"]
+    line._status = status
+
+    async def fail(_: object) -> str:
+        raise error
+
+    with pytest.raises(expected) as caught:
+        await real._once("pods", fail)
+    assert words in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert await real.call_tool("pods", "pods_log", {"name": "a"}) == "log of default/a"
+    assert line.started == 2  # whatever it was, the client was replaced
+    await real.close()
+
+
+async def test_a_refused_request_is_told_and_the_client_kept() -> None:
+    real = build_host(in_process=mcp_server.build())
+
+    class Refusing:
+        async def call_tool(self, *_: object, **__: object) -> None:
+            raise MCPError(mcp_types.INVALID_PARAMS, "no such field")
+
+        async def list_tools(self, **_: object) -> None:
+            raise MCPError(mcp_types.METHOD_NOT_FOUND, "no tools here")
+
+    async def use(call: Any, *, seconds: float) -> Any:
+        try:
+            return await call(Refusing())
+        finally:
+            assert seconds == host.CALL_TIMEOUT
+
+    real._connections["pods"].use = use  # type: ignore[method-assign]
+    assert await real.call_tool("pods", "pods_log", {}) == "error: no such field"
+    with pytest.raises(errors.Stalled, match="refuses to list its tools"):
+        await real.list_tools("pods")
+    await real.close()
+
+
+async def test_lists_page_by_page_and_ends_with_a_paginator_that_does_not() -> None:
+    asked: list[str | None] = []
+
+    class Endless:
+        async def list_tools(self, *, cursor: str | None) -> mcp_types.ListToolsResult:
+            asked.append(cursor)
+            tool = mcp_types.Tool(name=f"t{len(asked)}", input_schema={"type": "object"})
+            return mcp_types.ListToolsResult(tools=[tool], next_cursor=f"c{len(asked)}")
+
+    found = await host._list_all(Endless())  # type: ignore[arg-type]
+    assert [tool.name for tool in found[:2]] == ["t1", "t2"]
+    assert asked[:2] == [None, "c1"]
+    assert len(found) == 20
+
+
+def test_what_is_no_text_is_said() -> None:
+    image = mcp_types.ImageContent(type="image", data="aGk=", mime_type="image/png")
+    result = mcp_types.CallToolResult(content=[mcp_types.TextContent(type="text", text="a"), image])
+    assert host._to_text(result) == "a\n[1 parts that are no text were left out]"
+    structured = mcp_types.CallToolResult(content=[], structured_content={"a": 1})
+    assert host._to_text(structured) == '{"a": 1}'
 
 
 # --- which servers a policy may name -----------------------------------------------------------------

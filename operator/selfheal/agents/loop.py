@@ -93,15 +93,16 @@ class _Conversation(Generic[T]):
             return self._end(None, str(stop))
 
     async def _converse(self) -> T:
-        for left in range(self._agent.max_iter - 1, -1, -1):
-            with_tools = bool(self._tools) and left > 0 and self._may_call()
+        left = self._agent.max_iter - 1
+        with_tools = bool(self._tools) and left > 0
+        answer = await self._ask(with_tools=with_tools)
+        while with_tools and answer.tool_calls:
+            await self._call_tools(answer)
+            left -= 1
+            with_tools = left > 0 and self._may_call()
             answer = await self._ask(with_tools=with_tools)
-            if with_tools and answer.tool_calls:
-                await self._call_tools(answer)
-                continue
-            found, problem = self._read(answer)
-            return found if found is not None else await self._repair(answer, problem)
-        raise _Stop("it asked for tools in every round")  # the last round has none: not reached
+        found, problem = self._read(answer)
+        return found if found is not None else await self._repair(answer, problem)
 
     def _may_call(self) -> bool:
         return self._calls < MAX_TOOL_CALLS and self._repeats < _MAX_REPEATS

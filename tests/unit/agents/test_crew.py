@@ -370,6 +370,14 @@ async def test_without_a_scope_no_tools_are_offered(build_crew: Build, model: Sc
     assert model.asked[0].schema is not None
 
 
+async def test_an_empty_search_and_a_missing_text_are_told(build_crew: Build, model: ScriptedModel) -> None:
+    model.add(call("search_files", {"text": ""}), call("search_files", {"text": "zzz"}), say(case.FIX))
+    await propose(build_crew())
+    told = [message["content"] for message in model.asked[-1].messages if message["role"] == "tool"]
+    assert "text is required" in told[0]
+    assert "no match" in told[1]
+
+
 # --- rules and model together ------------------------------------------------------------------------
 
 
@@ -389,6 +397,11 @@ def test_agreement_is_both_and_keeps_the_parameters() -> None:
 
 def test_agreement_by_class_counts_without_a_number() -> None:
     assert settled([build_finding()], finding=None).by is DiagnosedBy.BOTH
+
+
+def test_refine_is_the_finding_that_stands() -> None:
+    answer = answers.Analysis.model_validate(analysis(confidence=0.7))
+    assert checks.refine([build_finding()], answer).evidence == ("pod/checkout-1", "log/1")
 
 
 def test_a_new_cause_is_the_models() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 
@@ -185,6 +186,18 @@ async def test_the_number_of_tool_calls_is_bounded(build_crew: Build, model: Scr
     assert (await analyse(build_crew(config=config))).answer is not None
     assert len(host.calls) == loop.MAX_TOOL_CALLS
     assert model.asked[-1].tools == []
+
+
+async def test_more_calls_in_one_answer_than_allowed_are_refused(
+    build_crew: Build, model: ScriptedModel, host: FakeToolHost
+) -> None:
+    calls = tuple(
+        call("kubernetes__pods_log", {"name": str(n)}).tool_calls[0] for n in range(loop.MAX_TOOL_CALLS + 2)
+    )
+    model.add(dataclasses.replace(LOG_CALL, tool_calls=calls), say(analysis()))
+    assert (await analyse(build_crew())).answer is not None
+    assert len(host.calls) == loop.MAX_TOOL_CALLS
+    assert "no more tool calls" in model.asked[1].messages[-1]["content"]
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,7 @@ class Connection:
             raise self._unreachable(f"is down; next try in {wait:.0f} s")
         await self._drop()
         self._broken = asyncio.Event()
+        self._status = None
         self._started += 1
         self._client = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(

@@ -34,7 +34,12 @@ class McpToolHost:
     async def list_tools(self, server: str) -> Sequence[ports.Tool]:
         """Return the allowed tools of a server, whatever else it offers."""
         allowed = self._get_server(server).allowed_tools
-        offered = await self._with_restart(server, _list_all, repeatable=True)
+        try:
+            offered = await self._with_restart(server, _list_all, repeatable=True)
+        except _RequestFaultError as fault:
+            raise errors.Stalled(
+                f"MCP server {server} refuses to list its tools", reason="NoTools", system="mcp"
+            ) from fault
         tools = [tool for tool in offered if tool.name in allowed]
         self._read_only[server] = frozenset(tool.name for tool in tools if _is_read_only(tool))
         return [_to_tool(server, tool) for tool in tools]
