@@ -175,6 +175,15 @@ async def test_search_is_bounded(world: worlds.World) -> None:
     assert len(await world.tracker.search_tickets(f'project = "{project}"', limit=2)) == 2
 
 
+@needs("people")
+async def test_search_tells_whether_a_ticket_matches(world: worlds.World) -> None:
+    made = await world.tracker.create_ticket(make_draft())
+    label = sorted(made.labels)[0]
+    matching = f"(project = {made.project} AND labels in ({label}, other)) AND key = {made.key}"
+    assert await world.tracker.search_tickets(matching, limit=1) == [made.key]
+    assert await world.tracker.search_tickets(f"(labels = none) AND key = {made.key}") == []
+
+
 @needs("bad-jql")
 async def test_bad_query_is_a_fault_of_the_policy(world: worlds.World) -> None:
     with pytest.raises(errors.PolicyInvalid):

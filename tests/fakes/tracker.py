@@ -367,7 +367,10 @@ _CLAUSE = re.compile(
 
 
 def _parse_clause(clause: str) -> tuple[str, str, frozenset[str]]:
-    match = _CLAUSE.fullmatch(clause.strip())
+    text = clause.strip().lstrip("(").strip()
+    while text.count(")") > text.count("("):
+        text = text.rpartition(")")[0].strip()
+    match = _CLAUSE.fullmatch(text)
     if match is None:
         raise errors.PolicyInvalid(f"the fake tracker does not understand {clause!r}")
     values = match["value"].strip().strip("()").split(",")
