@@ -147,7 +147,7 @@ class Sandbox:
         port = _free_port()
         self.url = f"http://127.0.0.1:{port}"
         words = ["--host", "127.0.0.1", "--port", str(port), "--state", str(self._folder / "state")]
-        command = [sys.executable, "-m", "hack.sandbox.github", *words]
+        command = [sys.executable, "-m", "hack.sandbox.github", *words, "--validate"]
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
         deadline = time.monotonic() + 120  # the first start may have to fetch packages
@@ -174,6 +174,10 @@ class Sandbox:
         repository = client.create_repository(self.url, f"gitops-{self._count}")
         client.put_files(self.url, self.tokens["alice"], repository, files, "Begin")
         return repository
+
+    def violations(self) -> list[str]:
+        """Return what the operator's requests broke of GitHub's published description."""
+        return [fault for fault in client.violations(self.url) if fault.startswith("selfheal-bot:")]
 
     def run_workflow(self, repository: str, sha: str, state: facts.DeliveryState) -> None:
         """Let a newer run of one workflow be in this state."""

@@ -51,6 +51,14 @@ def github_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[worlds.
         yield sandbox
 
 
+@pytest.fixture(autouse=True)
+def _as_published(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No request of ours may break GitHub's published OpenAPI description."""
+    yield
+    if "sandbox" in request.node.name:
+        assert request.getfixturevalue("github_sandbox").violations() == []
+
+
 async def fix(world: worlds.World, branch: str = BRANCH, key: str = KEY) -> facts.BranchFacts:
     base = await world.host.get_branch_sha(world.repository, "main")
     return await world.host.ensure_branch(

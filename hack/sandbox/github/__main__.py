@@ -11,14 +11,14 @@ import tempfile
 
 from aiohttp import web
 
-from hack.sandbox.github import emulate, install, server, state
+from hack.sandbox.github import emulate, install, openapi, server, state
 
 
-async def serve(host: str, port: int, folder: pathlib.Path) -> None:
+async def serve(host: str, port: int, folder: pathlib.Path, checker: openapi.Checker | None) -> None:
     public = f"http://{host}:{port or emulate.free_port()}"
     upstream = emulate.Emulate(public, folder)
     await upstream.start()
-    runner = web.AppRunner(server.Proxy(upstream, state.State()).app(), access_log=None)
+    runner = web.AppRunner(server.Proxy(upstream, state.State(), checker).app(), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, host, int(public.rsplit(":", 1)[1])).start()
     print(f"sandbox github ready on {public}", flush=True)
@@ -35,14 +35,16 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--state", type=pathlib.Path, default=None)
+    parser.add_argument("--validate", action="store_true", help="check requests against GitHub's OpenAPI")
     words = parser.parse_args()
     try:
         install.modules()
+        checker = openapi.Checker(install.openapi()) if words.validate else None
     except install.InstallError as error:
         print(f"sandbox github: {error}", file=sys.stderr)
         return 1
     folder = words.state or pathlib.Path(tempfile.mkdtemp(prefix="sandbox-github-"))
-    asyncio.run(serve(words.host, words.port, folder))
+    asyncio.run(serve(words.host, words.port, folder, checker))
     return 0
 
 

@@ -130,6 +130,14 @@ def requests_seen(base: str) -> list[dict[str, Any]]:
     return list(call(base, "", "GET", "/_sandbox/requests"))
 
 
+def violations(base: str) -> list[str]:
+    """Return what requests so far broke of GitHub's OpenAPI description; the sandbox must run with --validate."""
+    found = call(base, "", "GET", "/_sandbox/violations")
+    if not found["checked"]:
+        raise GitHubRefusalError(400, "the sandbox runs without --validate")
+    return list(found["violations"])
+
+
 def create_repository(base: str, name: str) -> str:
     call(base, "", "POST", "/_sandbox/repositories", {"name": name})
     return f"acme/{name}"

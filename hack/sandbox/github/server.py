@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from hack.sandbox.github import emulate, graph, overlay, pulls, state
+from hack.sandbox.github import emulate, graph, openapi, overlay, pulls, state
 
 Handler = Callable[["Proxy", web.Request, "re.Match[str]", Any], Awaitable[web.Response | None]]
 REPO = r"/repos/(?P<repo>[^/]+/[^/]+)"
@@ -28,8 +28,8 @@ def refuse(status: int, message: str, *, errors: list[Any] | None = None, header
 class Proxy:
     """One sandbox."""
 
-    def __init__(self, upstream: emulate.Emulate, kept: state.State) -> None:
-        self.upstream, self.kept = upstream, kept
+    def __init__(self, upstream: emulate.Emulate, kept: state.State, checker: openapi.Checker | None = None) -> None:
+        self.upstream, self.kept, self.checker = upstream, kept, checker
         self.reader = pulls.Reader(upstream, kept)
         self.merging = asyncio.Lock()
 
@@ -57,6 +57,8 @@ class Proxy:
             self.kept.journal.clear()
         elif verb == "requests":
             return web.json_response(self.kept.journal)
+        elif verb == "violations":
+            return web.json_response({"checked": self.checker is not None, "violations": self.kept.violations})
         elif verb == "config":
             self.kept.latency = float(body.get("latency", self.kept.latency))
         elif verb == "repositories":
@@ -125,6 +127,9 @@ class Proxy:
         except ValueError:
             return refuse(400, "Problems parsing JSON")
         request["login"] = login
+        if self.checker is not None and not path.endswith("/graphql"):
+            faults = self.checker.check(request.method, request.raw_path.partition("?")[0], request.query, body if raw else None)
+            self.kept.violations.extend(f"{login}: {fault}" for fault in faults)
         for method, pattern, handler in ROUTES:
             found = re.fullmatch(pattern, path)
             if found and request.method == method:
@@ -249,9 +254,10 @@ async def review(proxy: Proxy, request: web.Request, found: re.Match[str], body:
         return refuse(422, "Unprocessable Entity", errors=[f"Can not {verb} your own pull request"])
     spoken = {"commit_id": pull["head"]["sha"], **body}
     answer = await proxy.forward(request, json.dumps(spoken).encode())
-    if answer.status == 200:  # whoever has reviewed is asked no longer
+    if answer.status in (200, 201):  # emulate says 201, GitHub 200; whoever has reviewed is asked no longer
         path = f"/repos/{found['repo']}/pulls/{found['number']}/requested_reviewers"
         await proxy.upstream.call("DELETE", path, {"reviewers": [request["login"]]})
+        answer.set_status(200)
     return answer
 
 

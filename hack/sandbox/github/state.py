@@ -50,6 +50,7 @@ class State:
     assignees: dict[tuple[str, int], list[str]] = dataclasses.field(default_factory=dict)
     faults: list[Fault] = dataclasses.field(default_factory=list)
     journal: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    violations: list[str] = dataclasses.field(default_factory=list)
     latency: float = 0.0
     ids: int = 1000
 
