@@ -144,10 +144,12 @@ async def _prove(
         files=files,
     )
     edited = {**files, **proposal.files}
-    before = compare.pick(rendering.render_plain(files, mapped.path), live)
-    after = compare.pick(rendering.render_plain(edited, mapped.path), live)
+    before = _rendered(files, mapped.path, source)
+    after = _rendered(edited, mapped.path, source)
+    place = (source.file, source.document)
+    edits = [edit for edit in proposal.edits if (edit.file, edit.document) == place]
     compare.check_equivalence(
-        rendered_before=before, rendered_after=after, live=live, edits=proposal.edits
+        rendered_before=before, rendered_after=after, live=live, edits=edits
     )
     answer = await context.deps.cluster.dry_run_update(
         compare.intended_manifest(live, proposal, source)
@@ -155,6 +157,14 @@ async def _prove(
     if not answer.accepted:
         raise Refusal("DryRunRefused", f"The API server refuses the change: {answer.message}")
     return after
+
+
+def _rendered(files: Mapping[str, bytes], path: str, source: Source) -> Mapping[str, Any]:
+    """Return the document of the target as the source renders it."""
+    for name, number, manifest in rendering.iterate_manifests(files, path):
+        if (name, number) == (source.file, source.document):
+            return manifest
+    raise Refusal("ComparisonFailed", f"{source.file} does not render any more after the change.")
 
 
 def _facts(name: str, proposal: Proposal, base: str) -> ProposalFacts:
