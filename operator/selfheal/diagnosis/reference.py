@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 DEFAULT_HOST = "docker.io"
 FORBIDDEN_TAGS = frozenset({"latest", ""})
@@ -106,11 +106,31 @@ def _nearest_version(wanted: str, tags: Iterable[str]) -> str | None:
 
 def only_similar(wanted: str, names: Iterable[str]) -> str | None:
     """Return the one name that is clearly more similar than the others; None: none, or a tie."""
-    scored = sorted(
-        ((difflib.SequenceMatcher(None, wanted, name).ratio(), name) for name in set(names)),
-        reverse=True,
+    return _best({name: _ratio(wanted, name) for name in names})
+
+
+def only_near_repository(wanted: str, repositories: Iterable[str]) -> str | None:
+    """Return the one repository each of whose parts is similar; None: none, or a tie.
+
+    Parts are compared one by one, so that a long common host makes no two names alike.
+    """
+    parts = wanted.split("/")
+    scores = {}
+    for name in repositories:
+        others = name.split("/")
+        if len(others) == len(parts):
+            scores[name] = min(map(_ratio, parts, others))
+    return _best(scores)
+
+
+def _ratio(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one, other).ratio()
+
+
+def _best(scores: Mapping[str, float]) -> str | None:
+    near = sorted(
+        ((score, name) for name, score in scores.items() if score >= SIMILARITY), reverse=True
     )
-    near = [(ratio, name) for ratio, name in scored if ratio >= SIMILARITY]
     if not near or (len(near) > 1 and near[0][0] - near[1][0] < 1e-9):
         return None
     return near[0][1]

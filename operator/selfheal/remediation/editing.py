@@ -111,7 +111,7 @@ def _is_plain(value: str) -> bool:
     """Tell whether a string reads back as itself without quotes, in block and in flow style."""
     try:
         loaded = documents.parse(f"a: {value}\nb: {{c: {value}}}\n".encode(), "value").values
-    except Refusal:
+    except (Refusal, UnicodeEncodeError):
         return False
     return loaded == ({"a": value, "b": {"c": value}},)
 
@@ -122,11 +122,17 @@ def _by_library(before: documents.File, edit: Edit) -> str | None:
         stream = yaml_edit.YamlFile.parse(before.text)
         node: Any = stream[edit.document].root()
         for step in edit.path[:-1]:
-            node = (node.as_mapping() or node.as_sequence()).get(step)
-        (node.as_mapping() or node.as_sequence()).set(edit.path[-1], edit.new)
+            node = _collection(node).get(step)
+        _collection(node).set(edit.path[-1], edit.new)
         return str(stream)
     except (yaml_edit.YamlError, AttributeError, IndexError, TypeError, ValueError):
         return None
+
+
+def _collection(node: Any) -> Any:
+    """Return a node as mapping or sequence; an empty one is falsy, so ``or`` would not do."""
+    mapping = node.as_mapping()
+    return node.as_sequence() if mapping is None else mapping
 
 
 def _accept(before: documents.File, text: str, intended: list[Any], edit: Edit) -> bool:

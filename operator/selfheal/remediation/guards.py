@@ -95,6 +95,8 @@ def _check_size(proposal: Proposal, guards: GuardsSpec, files: Mapping[str, byte
 
 def _check_document(change: DocumentChange, guards: GuardsSpec, namespace: str) -> None:
     kind = str(change.manifest.get("kind"))
+    if change.after is None and change.before is None:
+        raise Refusal("KindNotAllowed", f"{change.file} gets a document that is no object.")
     if change.after is None:
         raise Refusal("DeletesData", f"{change.name} would be removed.")
     if kind in _KIND_RULES:

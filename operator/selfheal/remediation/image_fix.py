@@ -69,7 +69,7 @@ def _near_match(draft: Draft, wanted: Reference, tags: dict[str, list[str]]) -> 
             siblings.setdefault(found.repository, found)
     candidates = (siblings.keys() | tags.keys()) - {wanted.repository}
     same_path = [name for name in candidates if name.partition("/")[2] == wanted.path.lower()]
-    choice = reference.only_similar(wanted.repository.lower(), candidates)
+    choice = reference.only_near_repository(wanted.repository.lower(), candidates)
     choice = same_path[0] if len(same_path) == 1 else choice
     if choice is None:
         return

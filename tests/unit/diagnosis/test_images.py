@@ -186,3 +186,15 @@ def test_sibling_images_include_other_containers() -> None:
 def test_a_revision_with_the_same_image_is_no_proof_that_it_ran() -> None:
     history = [make.replica_set(2, []), make.replica_set(1, [make.container(image="nginx:9")])]
     assert pull("nginx:9", NOT_FOUND, *history).parameters["ran"] == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known", "near"),
+    [
+        ("docker.io/library/ngnix", ["docker.io/library/nginx", "docker.io/library/redis"], "docker.io/library/nginx"),
+        ("docker.io/library/ngnix", ["docker.io/library/redis", "docker.io/nginx"], None),
+        ("host/webs", ["host/web1", "host/web2"], None),
+    ],
+)
+def test_repositories_are_compared_part_by_part(wanted: str, known: list[str], near: str | None) -> None:
+    assert reference.only_near_repository(wanted, known) == near
