@@ -18,6 +18,9 @@ CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".ca
 OPENAPI = "@octokit/openapi@23.0.2"
 OPENAPI_FILE = CACHE / "octokit-openapi-23.0.2" / "api.github.com.json"
 OPENAPI_MEMBER = "package/generated/api.github.com.json"
+GRAPHQL = "@octokit/graphql-schema@15.26.1"
+GRAPHQL_FILE = CACHE / "octokit-graphql-schema-15.26.1" / "schema.graphql"
+GRAPHQL_MEMBER = "package/schema.graphql"
 
 
 class InstallError(Exception):
@@ -70,27 +73,38 @@ def modules() -> pathlib.Path:
 
 
 def openapi() -> pathlib.Path:
-    """Fetch GitHub's published description once; of the package only that one file is kept."""
-    if OPENAPI_FILE.exists():
-        return OPENAPI_FILE
-    OPENAPI_FILE.parent.mkdir(parents=True, exist_ok=True)
-    print("sandbox: fetches GitHub's published OpenAPI description …", flush=True)
+    """GitHub's published description of its REST API; fetched once, of the package only that one file is kept."""
+    return _file_of(OPENAPI, OPENAPI_MEMBER, OPENAPI_FILE)
+
+
+def graphql_schema() -> pathlib.Path:
+    """GitHub's published GraphQL schema, fetched once."""
+    return _file_of(GRAPHQL, GRAPHQL_MEMBER, GRAPHQL_FILE)
+
+
+def _file_of(package: str, member: str, target: pathlib.Path) -> pathlib.Path:
+    """Keep one file of an npm package in the cache."""
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    print(f"sandbox: fetches {package} …", flush=True)
     with tempfile.TemporaryDirectory() as work:
-        name = _npm("pack", "--silent", OPENAPI, cwd=pathlib.Path(work)).strip().splitlines()[-1]
-        with tarfile.open(pathlib.Path(work) / name) as package:
-            member = package.extractfile(OPENAPI_MEMBER)
-            if member is None:
-                raise InstallError(f"{OPENAPI} does not contain {OPENAPI_MEMBER}")
-            partial = OPENAPI_FILE.with_suffix(".part")
-            partial.write_bytes(member.read())
-            partial.rename(OPENAPI_FILE)
-    return OPENAPI_FILE
+        name = _npm("pack", "--silent", package, cwd=pathlib.Path(work)).strip().splitlines()[-1]
+        with tarfile.open(pathlib.Path(work) / name) as archive:
+            found = archive.extractfile(member)
+            if found is None:
+                raise InstallError(f"{package} does not contain {member}")
+            partial = target.with_suffix(f".part{os.getpid()}")
+            partial.write_bytes(found.read())
+            partial.rename(target)
+    return target
 
 
 def main() -> int:
     try:
         modules()
         openapi()
+        graphql_schema()
     except InstallError as error:
         print(f"sandbox: {error}", file=sys.stderr)
         return 1
