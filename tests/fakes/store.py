@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from selfheal import ports
-from selfheal.adapters.kube import documents
+from selfheal.adapters.kube import causes, documents
 from selfheal.api import incident as incidents
 from selfheal.api import meta
 from selfheal.api import policy as policies
@@ -50,6 +50,7 @@ class FakeStore:
         self.stored_documents: dict[tuple[str, str], dict[str, Any]] = {}
         self.events: list[PostedEvent] = []
         self.credentials: dict[str, Mapping[str, str]] = {}
+        self.cause_leases: dict[tuple[str, str], tuple[str, str]] = {}
         self.namespace_labels: dict[str, dict[str, str]] = {}
         self.status_patches: collections.Counter[str] = collections.Counter()
         self.phases: dict[str, list[incidents.Phase]] = {}
@@ -213,6 +214,18 @@ class FakeStore:
                 system="kubernetes",
             )
         return self.credentials[name]
+
+    async def claim_cause(
+        self, incident: incidents.Incident, cause: str
+    ) -> incidents.Incident | None:
+        place = (incident.metadata.namespace, cause)
+        holder = self.cause_leases.get(place)
+        found = self.incidents.get(holder[0]) if holder else None
+        mine = holder == (incident.key, incident.metadata.uid)
+        if found is None or mine or found.metadata.uid != holder[1] or not causes.counts(found, incident):
+            self.cause_leases[place] = (incident.key, incident.metadata.uid)
+            return None
+        return found
 
     async def get_cluster_id(self) -> str:
         """Return the uid of kube-system."""

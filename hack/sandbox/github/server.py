@@ -299,7 +299,7 @@ async def merge(proxy: Proxy, request: web.Request, found: re.Match[str], body: 
 
 async def files(proxy: Proxy, request: web.Request, found: re.Match[str], body: Any) -> web.Response:
     """https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files, from the comparison."""
-    pull = await proxy.upstream.call("GET", f"/repos/{found['repo']}/pulls/{found['number']}")
+    pull = await proxy.reader.overlay.pull(found["repo"], found["number"])
     if pull is None:
         return refuse(404, "Not Found")
     span = f"{pull['base']['sha']}...{pull['head']['sha']}"

@@ -10,9 +10,9 @@ from typing import Any
 from selfheal import ports
 from selfheal.agents import crew as agents
 from selfheal.api.evidence import DocumentType
-from selfheal.api.incident import DiagnosedBy, IncidentClass, TargetRef
+from selfheal.api.incident import IncidentClass, TargetRef
 from selfheal.diagnosis import registry
-from selfheal.diagnosis.evidence import Bundle, Finding, Item, ItemKind
+from selfheal.diagnosis.evidence import Bundle, Item, ItemKind
 from selfheal.domain import errors
 from selfheal.domain.effects import Effect
 from selfheal.domain.facts import DiagnosisFacts
@@ -69,10 +69,11 @@ async def analyse(context: Context, effect: Effect) -> Outcome:
         spent=context.status.usage,
     )  # fmt: skip
     answer = result.answer
-    best, by = _combine(findings, answer)
+    settled = agents.settle(findings, answer)
+    best = settled.finding
     attempt = context.status.attempts.analysis
     name = documents.analysis_name(context.incident, context.uid, context.status, attempt)
-    found = await _diagnosis(context, bundle, best, by, name, answer)
+    found = await _diagnosis(context, bundle, settled, name)
     await store_document(
         context, name=name, type=DocumentType.EVIDENCE, attempt=attempt,
         content={
@@ -174,27 +175,13 @@ def _hint(context: Context) -> str | None:
     return people[-1] if people else None
 
 
-def _combine(
-    findings: Sequence[Finding], answer: agents.Analysis | None
-) -> tuple[Finding | None, DiagnosedBy]:
-    """A rule that is sure keeps its class; the model confirms, refines or finds what rules cannot."""
-    best = findings[0] if findings else None
-    if answer is None:
-        return best, DiagnosedBy.RULES
-    refined = agents.refine(findings, answer)
-    if best is None or refined is None:
-        return refined or best, DiagnosedBy.MODEL if best is None else DiagnosedBy.RULES
-    return refined, DiagnosedBy.BOTH
-
-
 async def _diagnosis(
     context: Context,
     bundle: Bundle,
-    best: Finding | None,
-    by: DiagnosedBy,
+    settled: agents.Settled,
     name: str,
-    answer: agents.Analysis | None,
 ) -> DiagnosisFacts:
+    best = settled.finding
     class_ = best.class_ if best else IncidentClass.UNKNOWN
     workload = await context.deps.cluster.observe_workload(context.namespace, bundle.target)
     checks = contract.evaluate(
@@ -215,9 +202,9 @@ async def _diagnosis(
         class_=class_,
         cause=best.cause if best else "",
         confidence=best.confidence if best else 0.0,
-        by=by.value,
+        by=settled.by.value,
         evidence_ref=name,
-        summary=(answer.explanation if answer is not None else "") or (best.cause if best else ""),
+        summary=settled.summary or (best.cause if best else ""),
         container=best.container if best else None,
         not_failing=best is None and not failing,
         failure=failure,

@@ -45,6 +45,12 @@ class Scheduler:
         """Drop a key that is gone."""
         self._due.pop(key, None)
 
+    def overdue(self, seconds: float) -> bool:
+        """Say whether a key has been due that long while no step ended."""
+        now = self._clock.monotonic()
+        late = any(at < now - seconds for at in self._due.values())
+        return late and now - self.last_step > seconds
+
     def __len__(self) -> int:
         """Return the number of keys that are due at some time or running."""
         return len(self._due.keys() | self._running.keys())

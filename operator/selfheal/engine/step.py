@@ -354,7 +354,8 @@ def _delay(context: Context, cap: dt.timedelta) -> dt.timedelta:
     """Count one more failure and return the jittered pause; it survives a restart in status."""
     count = min(context.status.backoff.count + 1, 16)
     share: float = 0.5 + context.deps.jitter() / 2
-    pause = min(BACKOFF_BASE * 2 ** (count - 1), cap) * share
+    seconds = min(BACKOFF_BASE.total_seconds() * 2 ** (count - 1), cap.total_seconds())
+    pause = dt.timedelta(seconds=seconds * share)
     context.status = context.status.evolve(backoff=Backoff(count=count, until=context.now + pause))
     return pause
 

@@ -6,13 +6,15 @@ import hashlib
 import json
 from typing import Any
 
+import kopf
+
 from selfheal.handlers.lifecycle import running
 
 _seen: dict[str, str] = {}
 
 
 async def observe(
-    body: dict[str, Any], type: str | None, namespace: str, name: str, **_: Any
+    *, body: kopf.Body, type: str | None, namespace: str | None, name: str, **_: Any
 ) -> None:
     """Wake the key when a person changed something; never on our own status patches."""
     key = f"{namespace}/{name}"
@@ -22,9 +24,9 @@ async def observe(
         return
     meta = body["metadata"]
     annotations = {
-        key: value
-        for key, value in meta.get("annotations", {}).items()
-        if key.startswith("selfheal.dev/")
+        word: value
+        for word, value in meta.get("annotations", {}).items()
+        if word.startswith("selfheal.dev/")
     }
     known = [meta.get("uid"), meta.get("generation"), meta.get("deletionTimestamp"), annotations]
     fingerprint = hashlib.sha256(json.dumps(known).encode()).hexdigest()

@@ -11,10 +11,8 @@ from selfheal.handlers import incidents, lifecycle
 
 def register(registry: kopf.OperatorRegistry | None = None) -> None:
     """Register every handler; with None in kopf's default registry."""
-    kopf.on.startup(registry=registry)(lifecycle.configure)  # type: ignore[arg-type]
-    kopf.on.startup(registry=registry)(lifecycle.start)  # type: ignore[arg-type]
-    kopf.on.cleanup(registry=registry)(lifecycle.stop)  # type: ignore[arg-type]
-    kopf.on.probe(id="steps", registry=registry, retries=1)(lifecycle.probe)  # type: ignore[arg-type]
-    kopf.on.event(api.GROUP, api.VERSION, incident.PLURAL, registry=registry)(  # type: ignore[arg-type]
-        incidents.observe
-    )
+    kopf.on.startup(registry=registry)(lifecycle.configure)
+    kopf.on.startup(registry=registry)(lifecycle.start)
+    kopf.on.cleanup(registry=registry)(lifecycle.stop)
+    kopf.on.probe(id="steps", registry=registry, retries=1)(lifecycle.probe)
+    kopf.on.event(api.GROUP, api.VERSION, incident.PLURAL, registry=registry)(incidents.observe)

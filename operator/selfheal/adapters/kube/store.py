@@ -11,7 +11,14 @@ from typing import Any, TypeVar
 import pydantic
 
 from selfheal import ports
-from selfheal.adapters.kube import connection, credentials, documents, failures, mergepatch
+from selfheal.adapters.kube import (
+    causes,
+    connection,
+    credentials,
+    documents,
+    failures,
+    mergepatch,
+)
 from selfheal.api import API_VERSION, evidence, meta
 from selfheal.api import incident as incidents
 from selfheal.api import policy as policies
@@ -168,6 +175,12 @@ class KubeIncidentStore:
     async def get_credential(self, name: str) -> Mapping[str, str]:
         """Read a labelled Secret, at most 30 s old; Stalled when it cannot be used."""
         return await self._credentials.get(name)
+
+    async def claim_cause(
+        self, incident: incidents.Incident, cause: str
+    ) -> incidents.Incident | None:
+        """Hold the Lease of a cause, or return the incident that does; None: it is ours."""
+        return await causes.claim(self._api, incident, cause, self.get_incident)
 
     async def get_cluster_id(self) -> str:
         """Return the uid of kube-system, read once."""

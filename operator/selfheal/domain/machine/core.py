@@ -53,13 +53,13 @@ def _mirrored(view: View, decision: Decision) -> Decision:
 
     A long run whose intent is not saved yet goes first: the intent rides on the patch of the phase.
     """
-    intent = view.status.intent
-    long = isinstance(decision, Act) and decision.effect.kind in LONG_RUNS
-    if long and (intent is None or intent.key != decision.effect.key):
-        return decision
-    if long or isinstance(decision, Advance | Wait):
-        return mirror_ticket(view) or mirror_pull_request(view) or decision
-    return decision
+    if isinstance(decision, Act):
+        intent = view.status.intent
+        saved = intent is not None and intent.key == decision.effect.key
+        due = saved and decision.effect.kind in LONG_RUNS
+    else:
+        due = isinstance(decision, Advance | Wait)
+    return (mirror_ticket(view) or mirror_pull_request(view) or decision) if due else decision
 
 
 def check_suspended(view: View) -> Decision | None:

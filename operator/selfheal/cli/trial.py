@@ -1,0 +1,399 @@
+"""One trial of a folder on the sandbox: commit, apply, file incidents, review, follow, report."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import os
+import pathlib
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any
+
+import yaml
+
+from selfheal.cli import sandbox_repository
+
+Say = Callable[[str], Any]
+WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod")
+ENDS = ("INCIDENT_RESOLVED", "INCIDENT_REQUIRES_HUMAN")
+SYMPTOM_PATIENCE = 60.0
+"""Seconds in which a fault shows itself: probes, back-offs and OOM kills need less here."""
+HEALTHY_FOR = 12.0
+"""Seconds of health after which a workload counts as having no fault."""
+POLL = 0.5
+
+
+class TrialError(Exception):
+    """The trial cannot be made; the message says what is missing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sandbox:
+    """Where the sandbox is."""
+
+    values: dict[str, str]
+
+    @classmethod
+    def load(cls, path: pathlib.Path) -> Sandbox:
+        """Read what ``make sandbox-up`` wrote."""
+        if not path.exists():
+            raise TrialError(f"{path} is missing: run make sandbox-up (or make demo) first")
+        return cls(json.loads(path.read_text()))
+
+    def repository(self) -> sandbox_repository.Repository:
+        """Return the sandbox repository."""
+        return sandbox_repository.Repository(
+            base_url=self.values["github"],
+            name=self.values["repository"],
+            branch=self.values["branch"],
+            token=self.values["githubToken"],
+            reviewer_token=self.values["reviewerToken"],
+        )
+
+
+class Kubectl:
+    """kubectl against the sandbox's cluster."""
+
+    def __init__(self, kubeconfig: str) -> None:
+        """Use the kubectl beside the kubeconfig, else the one in PATH."""
+        beside = pathlib.Path(kubeconfig).parent / "kubectl"
+        self.binary = str(beside) if beside.exists() else "kubectl"
+        self.env = {**os.environ, "KUBECONFIG": kubeconfig}
+
+    def run(self, *words: str, stdin: str | None = None, check: bool = True) -> str:
+        """Run a command; TrialError with kubectl's own words."""
+        done = subprocess.run(  # noqa: S603 - our own binary and arguments
+            [self.binary, *words], input=stdin, capture_output=True, text=True, env=self.env,
+            check=False,
+        )  # fmt: skip
+        if check and done.returncode:
+            raise TrialError(f"kubectl {' '.join(words)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def get(self, namespace: str, *words: str) -> Any:
+        """Return an object as JSON; None where it is not there."""
+        text = self.run("-n", namespace, "get", *words, "-o", "json", check=False)
+        return json.loads(text) if text else None
+
+
+def run(
+    sandbox: Sandbox,
+    folder: pathlib.Path,
+    *,
+    namespace: str | None,
+    approve: bool,
+    timeout: float,
+    say: Say,
+) -> dict[str, Any]:
+    """Make the trial; return the documented result."""
+    kubectl = Kubectl(sandbox.values["kubeconfig"])
+    files = read_manifests(folder)
+    space = namespace or "try-" + re.sub(r"[^a-z0-9-]+", "-", folder.resolve().name.lower())[:40]
+    prepare(kubectl, space)
+    serve_namespace(kubectl, space)
+    say(f"commits {len(files)} files to {sandbox.values['repository']} and waits for delivery")
+    repository = sandbox.repository()
+    place = f"{sandbox.values['path']}/{space}"
+    repository.replace_folder(place, place_in_namespace(files, space), f"Trial of {folder.name}")
+    workloads = wait_for_workloads(kubectl, space, files)
+    failing = find_failing(kubectl, space, workloads, say)
+    if not failing:
+        return {"namespace": space, "incidents": [], "message": "Everything is healthy."}
+    names = [file_incident(kubectl, space, kind, name, why) for (kind, name), why in failing.items()]
+    rows = follow(kubectl, repository, space, names, approve=approve, timeout=timeout, say=say)
+    return {"namespace": space, "incidents": rows, "message": ""}
+
+
+def read_manifests(folder: pathlib.Path) -> dict[str, str]:
+    """Return the YAML files of a folder by relative path."""
+    found = {
+        str(path.relative_to(folder)): path.read_text()
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in (".yaml", ".yml") and path.is_file()
+    }
+    if not found:
+        raise TrialError(f"{folder} holds no .yaml files")
+    return found
+
+
+def documents(text: str) -> list[dict[str, Any]]:
+    """Return the objects of a file."""
+    return [entry for entry in yaml.safe_load_all(text) if isinstance(entry, dict)]
+
+
+def place_in_namespace(files: dict[str, str], namespace: str) -> dict[str, bytes]:
+    """Return the files with the namespace set by lines, so that every other byte stays."""
+    return {path: set_namespace(text, namespace).encode() for path, text in files.items()}
+
+
+def set_namespace(text: str, namespace: str) -> str:
+    """Set ``metadata.namespace`` in every document of a file, leaving all other bytes alone."""
+    parts = re.split(r"(?m)^(---[^\n]*\n)", text)
+    return "".join(_set_in_document(part, namespace) for part in parts)
+
+
+def _set_in_document(part: str, namespace: str) -> str:
+    flow = re.search(r"(?m)^metadata:\s*\{", part)
+    if flow is not None:
+        if re.search(r"(?m)^metadata:.*\bnamespace:", part):
+            return re.sub(r"(?m)^(metadata:.*\bnamespace:\s*)[^\s,}]+", rf"\g<1>{namespace}", part, count=1)
+        return part[: flow.end()] + f"namespace: {namespace}, " + part[flow.end() :]
+    block = re.search(r"(?m)^metadata:[ \t]*\n((?:[ \t]+[^\n]*\n?|[ \t]*\n)+)", part)
+    if block is None:
+        return part
+    body = block.group(1)
+    indent = re.match(r"[ \t]+", body)
+    spaces = indent.group(0) if indent else "  "
+    named = re.search(rf"(?m)^{spaces}namespace:[^\n]*", body)
+    line = f"{spaces}namespace: {namespace}"
+    changed = body[: named.start()] + line + body[named.end() :] if named else f"{line}\n{body}"
+    return part[: block.start(1)] + changed + part[block.end(1) :]
+
+
+def prepare(kubectl: Kubectl, namespace: str) -> None:
+    """Make the namespace, and take away the incidents of an earlier trial."""
+    kubectl.run("create", "namespace", namespace, check=False)
+    kubectl.run("-n", namespace, "delete", "shi", "--all", "--wait=true", check=False)
+    for kind in ("deployments", "statefulsets", "daemonsets", "jobs", "cronjobs", "pods"):
+        kubectl.run("-n", namespace, "delete", kind, "--all", "--wait=true", "--grace-period=1", check=False)
+
+
+def serve_namespace(kubectl: Kubectl, namespace: str) -> None:
+    """Add the namespace to the default policy's first mapping."""
+    policy = json.loads(kubectl.run("get", "shp", "default", "-o", "json"))
+    mappings = policy["spec"].get("code", {}).get("repositories", [])
+    if not mappings:
+        raise TrialError("the policy default maps no repository: install the sandbox by make demo")
+    spaces = mappings[0]["match"]["namespaces"]
+    if namespace in spaces:
+        return
+    path = "/spec/code/repositories/0/match/namespaces/-"
+    patch = json.dumps([{"op": "add", "path": path, "value": namespace}])
+    kubectl.run("patch", "shp", "default", "--type=json", "-p", patch)
+
+
+def wait_for_workloads(
+    kubectl: Kubectl, namespace: str, files: dict[str, str]
+) -> list[tuple[str, str]]:
+    """Wait until delivery has applied every workload of the files."""
+    wanted = [
+        (entry["kind"], entry["metadata"]["name"])
+        for text in files.values()
+        for entry in documents(text)
+        if entry.get("kind") in WORKLOADS
+    ]
+    if not wanted:
+        raise TrialError("the files hold no workload (Deployment, StatefulSet, DaemonSet, Job, …)")
+    deadline = time.monotonic() + SYMPTOM_PATIENCE
+    for kind, name in wanted:
+        while kubectl.get(namespace, kind.lower(), name) is None:
+            if time.monotonic() > deadline:
+                raise TrialError(f"delivery did not apply {kind} {name} within 60 s")
+            time.sleep(POLL)
+    return wanted
+
+
+def find_failing(
+    kubectl: Kubectl, namespace: str, workloads: list[tuple[str, str]], say: Say
+) -> dict[tuple[str, str], str]:
+    """Wait for symptoms: what is unhealthy, with a word about it; empty: all stayed healthy."""
+    started = time.monotonic()
+    healthy_since: float | None = None
+    while time.monotonic() - started < SYMPTOM_PATIENCE:
+        found = {
+            workload: why
+            for workload in workloads
+            if (why := symptom(kubectl, namespace, *workload)) is not None
+        }
+        certain = {workload: why for workload, why in found.items() if why != "not ready"}
+        if certain or (found and time.monotonic() - started > SYMPTOM_PATIENCE / 2):
+            return certain or found
+        healthy_since = None if found else (healthy_since or time.monotonic())
+        if healthy_since is not None and time.monotonic() - healthy_since > HEALTHY_FOR:
+            return {}
+        time.sleep(POLL)
+    say("nothing failed for certain within 60 s; files what is not ready")
+    return {w: why for w in workloads if (why := symptom(kubectl, namespace, *w)) is not None}
+
+
+def symptom(kubectl: Kubectl, namespace: str, kind: str, name: str) -> str | None:
+    """Return what is wrong with a workload's pods; None: nothing."""
+    pods = [pod for pod in kubectl.get(namespace, "pods")["items"] if _belongs(pod, kind, name)]
+    for pod in pods:
+        for status in _container_statuses(pod):
+            waiting = status.get("state", {}).get("waiting", {}).get("reason", "")
+            if waiting and waiting not in ("ContainerCreating", "PodInitializing"):
+                return str(waiting)
+            last = status.get("lastState", {}).get("terminated", {})
+            ended = status.get("state", {}).get("terminated", {})
+            for state in (last, ended):
+                if state.get("reason") not in (None, "Completed"):
+                    return str(state["reason"])
+    events = (kubectl.get(namespace, "events") or {"items": []})["items"]
+    for event in events:
+        about = event["involvedObject"]["name"]
+        certain = event["reason"] in ("Unhealthy", "FailedMount", "FailedScheduling", "FailedCreate")
+        if certain and (about == name or about.startswith(f"{name}-")) and not _ready(pods):
+            return str(event["reason"])
+    return None if _ready(pods) else "not ready"
+
+
+def _belongs(pod: dict[str, Any], kind: str, name: str) -> bool:
+    own = pod["metadata"]["name"]
+    return bool(own == name if kind == "Pod" else own.startswith(f"{name}-"))
+
+
+def _container_statuses(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    status = pod.get("status", {})
+    return [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+
+
+def _ready(pods: list[dict[str, Any]]) -> bool:
+    def ready(pod: dict[str, Any]) -> bool:
+        done = pod.get("status", {}).get("phase") == "Succeeded"
+        conditions = pod.get("status", {}).get("conditions", [])
+        return done or any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+    return bool(pods) and all(ready(pod) for pod in pods)
+
+
+def file_incident(kubectl: Kubectl, namespace: str, kind: str, name: str, why: str) -> str:
+    """File an incident for a workload; return its name."""
+    incident = f"{name}-{dt.datetime.now(dt.UTC):%H%M%S}"
+    versions = {"Pod": "v1", "Job": "batch/v1", "CronJob": "batch/v1"}
+    spec = {
+        "summary": f"{kind} {name} is unhealthy: {why}",
+        "targetRef": {"apiVersion": versions.get(kind, "apps/v1"), "kind": kind, "name": name},
+    }
+    body = {
+        "apiVersion": "selfheal.dev/v1alpha1",
+        "kind": "SelfHealingIncident",
+        "metadata": {"name": incident, "namespace": namespace},
+        "spec": spec,
+    }
+    kubectl.run("apply", "-f", "-", stdin=json.dumps(body))
+    return incident
+
+
+def follow(
+    kubectl: Kubectl,
+    repository: sandbox_repository.Repository,
+    namespace: str,
+    names: list[str],
+    *,
+    approve: bool,
+    timeout: float,
+    say: Say,
+) -> list[dict[str, Any]]:
+    """Follow incidents to their end, play the reviewer if told so; return a row each."""
+    deadline = time.monotonic() + timeout
+    shown: dict[str, int] = {}
+    approved: set[int] = set()
+    while time.monotonic() < deadline:
+        found = [kubectl.get(namespace, "shi", name) for name in names]
+        for incident in found:
+            _show_progress(incident, shown, say)
+            pull = incident.get("status", {}).get("pullRequest")
+            open_ = pull is not None and pull["state"] == "Open"
+            if approve and open_ and pull["number"] not in approved:
+                repository.approve(pull["number"])
+                approved.add(pull["number"])
+                say(f"  alice approves {pull['url']}")
+        if all(_rests(incident, approve=approve) for incident in found):
+            break
+        time.sleep(POLL)
+    return [
+        report(kubectl, repository, namespace, kubectl.get(namespace, "shi", name)) for name in names
+    ]
+
+
+def _rests(incident: dict[str, Any], *, approve: bool) -> bool:
+    phase = incident.get("status", {}).get("phase")
+    return phase in ENDS or (not approve and phase in ("PR_CREATED", "PR_UNDER_REVIEW"))
+
+
+def _show_progress(incident: dict[str, Any], shown: dict[str, int], say: Say) -> None:
+    name = incident["metadata"]["name"]
+    history = incident.get("status", {}).get("history", [])
+    for entry in history[shown.get(name, 0) :]:
+        say(f"  {entry['at'][11:19]}  {name}  {entry['to']}  {entry.get('why', '')}")
+    shown[name] = len(history)
+
+
+def report(
+    kubectl: Kubectl,
+    repository: sandbox_repository.Repository,
+    namespace: str,
+    incident: dict[str, Any],
+) -> dict[str, Any]:
+    """Return what happened to one incident."""
+    status = incident.get("status", {})
+    history = status.get("history", [])
+    times = [dt.datetime.fromisoformat(entry["at"]) for entry in history]
+    pull, usage = status.get("pullRequest"), status.get("usage", {})
+    diagnosis = status.get("diagnosis", {})
+    target = status.get("target", {})
+    why = symptom(kubectl, namespace, target.get("kind", "Pod"), target.get("name", ""))
+    return {
+        "incident": incident["metadata"]["name"],
+        "resolved": status.get("phase") == "INCIDENT_RESOLVED",
+        "phase": status.get("phase"),
+        "message": status.get("message", ""),
+        "phases": [
+            {
+                "phase": entry["to"],
+                "at": entry["at"],
+                "seconds": round((later - begun).total_seconds(), 2),
+            }
+            for entry, begun, later in zip(history, times, [*times[1:], *times[-1:]], strict=True)
+        ],
+        "class": diagnosis.get("class"),
+        "cause": diagnosis.get("cause"),
+        "by": diagnosis.get("by"),
+        "confidence": diagnosis.get("confidence"),
+        "ticket": status.get("ticket", {}).get("url"),
+        "pullRequest": pull["url"] if pull else None,
+        "diff": repository.diff(pull["number"]) if pull else status.get("fix", {}).get("preview"),
+        "modelCalls": usage.get("modelCalls", 0),
+        "cost": usage.get("cost", 0.0),
+        "healthy": status.get("phase") == "INCIDENT_RESOLVED" and _healthy_now(kubectl, namespace, target),
+        "symptom": why,
+    }
+
+
+def _healthy_now(kubectl: Kubectl, namespace: str, target: dict[str, Any]) -> bool:
+    pods = [
+        pod
+        for pod in kubectl.get(namespace, "pods")["items"]
+        if _belongs(pod, target["kind"], target["name"])
+        and "deletionTimestamp" not in pod["metadata"]
+    ]
+    return _ready(pods)
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the result for a person."""
+    if not result["incidents"]:
+        return str(result["message"])
+    parts = []
+    for row in result["incidents"]:
+        lines = ["", f"incident {result['namespace']}/{row['incident']}"]
+        lines += [f"  {entry['phase']:<28} {entry['seconds']:>8.2f} s" for entry in row["phases"]]
+        lines += [
+            f"  class         {row['class']} (confidence {row['confidence']}, by {row['by']})",
+            f"  cause         {row['cause']}",
+            f"  ticket        {row['ticket']}",
+            f"  pull request  {row['pullRequest']}",
+            f"  model         {row['modelCalls']} calls, cost {row['cost']}",
+            f"  healthy       {'yes' if row['healthy'] else 'no'}",
+        ]
+        if row["message"]:
+            lines.append(f"  message       {row['message']}")
+        if row["diff"]:
+            lines += ["", *(f"  {line}" for line in row["diff"].splitlines())]
+        parts.append("\n".join(lines))
+    return "\n".join(parts)
