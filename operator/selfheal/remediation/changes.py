@@ -84,7 +84,7 @@ def compare_values(before: Any, after: Any, path: Path = ()) -> Iterator[Leaf]:
 def _split(before: Any, after: Any, path: Path) -> Iterator[Leaf]:
     """Take apart what was added or removed as a block, so that each rule sees its own leaf."""
     block = by_name(before) or by_name(after) or before or after
-    if (before is None or after is None) and isinstance(block, Mapping):
+    if (before is None or after is None) and isinstance(block, Mapping) and block:
         for key in block:
             one = block[key] if after is None else None
             other = block[key] if before is None else None

@@ -175,12 +175,12 @@ def _list_differences(
     )
     if not identified and len(wanted) != len(found):
         yield path, wanted, found
-        return
-    for number, entry in enumerate(wanted):
-        places = _candidates(entry, found, number)
-        if not any(_covers(entry, found[place], (*path, number)) for place in places):
-            other = found[places[0]] if places else None
-            yield from _differences(entry, other, (*path, number))
+    else:
+        for number, entry in enumerate(wanted):
+            places = _candidates(entry, found, number)
+            if not any(_covers(entry, found[place], (*path, number)) for place in places):
+                other = found[places[0]] if places else None
+                yield from _differences(entry, other, (*path, number))
 
 
 def _equal(one: Any, other: Any, path: Path) -> bool:

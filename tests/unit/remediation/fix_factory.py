@@ -6,12 +6,13 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from tests.unit.diagnosis import evidence_factory
+
 from selfheal.api.incident import IncidentClass
 from selfheal.api.policy import GuardsSpec
 from selfheal.diagnosis.evidence import Finding, Item
 from selfheal.remediation import documents, propose
 from selfheal.remediation.edits import Edit, Operation, Proposal, Source
-from tests.unit.diagnosis import evidence_factory
 
 PATH = "apps/shop"
 FILE = f"{PATH}/web.yaml"

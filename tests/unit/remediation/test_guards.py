@@ -3,11 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.unit.remediation import fix_factory as repo
 
 from selfheal.api.policy import GuardsSpec
 from selfheal.remediation import diff, guards
 from selfheal.remediation.edits import Edit, Proposal, Refusal
-from tests.unit.remediation import fix_factory as repo
 
 
 def proposal(*edits: Edit, **files: bytes) -> Proposal:

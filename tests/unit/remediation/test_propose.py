@@ -3,13 +3,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.unit.diagnosis import evidence_factory as make
+from tests.unit.remediation import fix_factory as repo
 
 from selfheal.api.incident import IncidentClass
 from selfheal.api.policy import GuardsSpec
 from selfheal.remediation import compare, guards, memory_fix, propose
 from selfheal.remediation.edits import Proposal, Refusal
-from tests.unit.diagnosis import evidence_factory as make
-from tests.unit.remediation import fix_factory as repo
 
 OOM: dict[str, Any] = {"limit": "64Mi", "request": "32Mi", "workingSetBytes": None, "restarts": 3, "steady": False}
 
