@@ -23,9 +23,9 @@ baseRefName mergeable mergeStateStatus reviewDecision author{login} mergedBy{log
 labels(first:50){nodes{name}}
 reviews(last:50){nodes{state author{login __typename} commit{oid} submittedAt body}}
 reviewRequests(first:20){nodes{requestedReviewer{... on User{login}}}}
-comments(first:20){totalCount nodes{author{login __typename}}}
+comments(last:50){totalCount nodes{author{login __typename}}}
 assignees(first:20){nodes{login}}
-commits(last:1){nodes{commit{oid statusCheckRollup{state contexts(first:50){nodes{__typename
+commits(last:1){nodes{commit{oid statusCheckRollup{state contexts(first:100){nodes{__typename
 ... on CheckRun{name status conclusion isRequired(pullRequestNumber:NUMBER)}
 ... on StatusContext{context state isRequired(pullRequestNumber:NUMBER)}}}}}}}"""
 
