@@ -14,6 +14,9 @@ from selfheal.domain.view import View
 RETRY_ANALYSIS = dt.timedelta(seconds=10)
 """Pause between two analyses: evidence such as back-off events needs time to appear."""
 
+TRIAGE_ATTEMPTS = 2
+"""Attempts a run at the most: the second one only where a crash cut the first one off."""
+
 
 def detected(view: View) -> Decision:
     """INCIDENT_DETECTED: the target is known and the ticket exists."""
@@ -50,9 +53,17 @@ def _ticket(view: View) -> Decision | None:
 def _ask_agent(view: View) -> Decision | None:
     """With a model the JIRA Monitor reads every new incident, also one whose target is known."""
     asks = view.facts.policy.has_model and view.policy.agents.when is AgentsWhen.ALWAYS
-    if not asks or view.status.attempts.triage > 0:
-        return None
-    return view.act(EffectKind.TRIAGE, attempt=1)
+    return _triage_attempt(view) if asks else None
+
+
+def _triage_attempt(view: View) -> Decision | None:
+    """Ask once a run; an attempt that a crash cut off is spent if it may have asked a model."""
+    spent, intent = view.status.attempts.triage, view.status.intent
+    if intent is None or intent.kind != EffectKind.TRIAGE:
+        return view.act(EffectKind.TRIAGE, attempt=1) if spent == 0 else None
+    if not (view.facts.policy.cut_off and view.facts.policy.has_model):
+        return view.act(EffectKind.TRIAGE, attempt=max(spent, 1))
+    return view.act(EffectKind.TRIAGE, attempt=spent + 1) if spent < TRIAGE_ATTEMPTS else None
 
 
 def _owner_labels(view: View, labels: frozenset[str]) -> list[str]:
@@ -81,8 +92,9 @@ def _target(view: View) -> Decision | None:
 
 def triage(view: View) -> Decision:
     """Find the target by names that exist in the cluster, then by the agent, then ask."""
-    if view.status.attempts.triage == 0:
-        return view.act(EffectKind.TRIAGE, attempt=1)
+    attempt = _triage_attempt(view)
+    if attempt is not None:
+        return attempt
     asked = view.comment(Milestone.TRIAGE)
     return asked or Wait(
         reason="TargetUnknown",
