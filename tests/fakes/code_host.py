@@ -6,11 +6,10 @@ import collections
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-from tests.fakes import repository as store
-
 from selfheal import ports
 from selfheal.adapters.github import marks, source
 from selfheal.domain import errors, facts
+from tests.fakes import repository as store
 
 Files = store.Files
 Change = Mapping[str, bytes | None]
