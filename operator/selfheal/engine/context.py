@@ -26,6 +26,7 @@ class Context:
     now: dt.datetime
     degraded: str | None = None
     unknown_status: str | None = None
+    fresh_intent: str | None = None  # key of the intent that this very step has saved
 
     @property
     def spec(self) -> PolicySpec:

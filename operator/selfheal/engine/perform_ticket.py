@@ -23,7 +23,7 @@ async def create_ticket(context: Context, effect: Effect) -> Outcome:
     tracker = require_tracker(context.systems)
     label = f"selfheal-{context.uid}"
     intent = context.status.intent
-    if intent is not None and intent.at < context.now:  # saved by an earlier step
+    if intent is not None and intent.key != context.fresh_intent:  # it may have been tried before
         found = await tracker.find_tickets_by_label(label)
         if found:
             oldest = min(found, key=lambda ticket: (len(ticket.id), ticket.id))

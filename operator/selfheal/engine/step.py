@@ -44,6 +44,9 @@ ROUNDS = 6
 CLOSES_INTENT = (errors.Stalled, errors.RateLimited, errors.HandOver)
 """Errors after which it is known that nothing was made, so that the intent may be closed."""
 
+PLANNED_AHEAD = NEEDS_INTENT - {EffectKind.CREATE_TICKET}
+"""A creation saves its own intent, so that one found open means that it may have been tried."""
+
 MIRROR_KINDS = frozenset({EffectKind.SAVE_TICKET_MIRROR, EffectKind.SAVE_PULL_REQUEST_MIRROR})
 
 
@@ -233,6 +236,7 @@ async def _save_intent(context: Context, effect: Effect) -> None:
             return
     context.status = with_intent(context, effect)
     await _save(context, message=None)
+    context.fresh_intent = effect.key
 
 
 def with_intent(context: Context, effect: Effect) -> IncidentStatus:
@@ -324,7 +328,7 @@ def _plan_ahead(context: Context) -> None:
         decision = _as_move(context, decision)
     except errors.Waiting:
         return
-    if isinstance(decision, Act) and decision.effect.kind in NEEDS_INTENT:
+    if isinstance(decision, Act) and decision.effect.kind in PLANNED_AHEAD:
         context.status = with_intent(context, decision.effect)
     else:
         context.status = before
