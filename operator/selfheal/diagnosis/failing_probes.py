@@ -19,7 +19,7 @@ _LOWEST_PORT = 80  # below it a number after a colon is rather the minute or sec
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Failure:
-    """One failing probe; ``text`` holds all its messages, ``events`` their items."""
+    """One failing probe; ``text`` holds its newest messages, ``events`` their items."""
 
     reading: Reading
     container: Container
@@ -68,14 +68,24 @@ class Failure:
         return self.reading.served(self.container)
 
     def listening(self) -> dict[int, Item]:
-        """Return the ports that answered, with the item that shows it."""
+        """Return the ports that answered, with the item that shows it.
+
+        Containers of a pod share its ports: those that another one declares are left out.
+        """
+        others = {
+            port["containerPort"]
+            for entry in self.container.pod.value["spec"]["containers"]
+            if entry["name"] != self.container.name
+            for port in entry.get("ports") or ()
+        }
         found: dict[int, Item] = {}
         for item in self.served:
             ports = list(item.value.get("listening") or ())
             if item.value.get("status") is not None:
                 ports.append(item.value["port"])
             for port in ports:
-                found.setdefault(int(port), item)
+                if port not in others:
+                    found.setdefault(int(port), item)
         return found
 
     def logged(self) -> dict[int, Item]:
@@ -125,7 +135,7 @@ def find(reading: Reading) -> Iterator[Failure]:
         if container is not None and (container.name, probe) not in seen:
             seen.add((container.name, probe))
             yield Failure(
-                reading=reading, container=container, probe=probe, events=tuple(events[-3:])
+                reading=reading, container=container, probe=probe, events=tuple(events[:3])
             )
 
 

@@ -88,9 +88,10 @@ def _read(reading: Reading, container: Container) -> Pull:
         ),
         None,
     )
+    broken = {entry.image for entry in reading.all_containers if entry.waiting_reason in WAITING}
     past: dict[str, Item] = {}
     for item, spec in reading.past_containers(container.name):
-        if spec.get("image") and spec["image"] != container.image:
+        if spec.get("image") not in (None, container.image, *broken):
             past.setdefault(spec["image"], item)
     return Pull(
         container=container,

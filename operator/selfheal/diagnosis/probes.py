@@ -219,7 +219,7 @@ def _slow_start(failure: Failure) -> Finding:
         cause=f"The {failure.probe} kills container {failure.container.name} before it has "
         "started.",
         confidence=0.8 if killed and "startupProbe" not in failure.container.spec else 0.6,
-        evidence=_evidence(failure, killed[-1:]),
+        evidence=_evidence(failure, killed[:1]),
         container=failure.container.name,
         rank=RANK_SLOW_START,
         parameters={"fault": "SlowStart", "probe": failure.probe},

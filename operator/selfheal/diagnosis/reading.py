@@ -81,7 +81,7 @@ class Reading:
     bundle: Bundle
 
     @functools.cached_property
-    def pods(self) -> tuple[Item, ...]:
+    def all_pods(self) -> tuple[Item, ...]:
         """Return the pods that are not being deleted."""
         return tuple(
             item
@@ -90,9 +90,20 @@ class Reading:
         )
 
     @functools.cached_property
+    def pods(self) -> tuple[Item, ...]:
+        """Return the pods that are judged: not those that an older ReplicaSet owns."""
+        older = {dig(item.value, "metadata").get("name") for item in self.replica_sets[1:]}
+        return tuple(pod for pod in self.all_pods if not older & _owners(pod))
+
+    @functools.cached_property
     def containers(self) -> tuple[Container, ...]:
-        """Return all containers of all pods, init containers first."""
+        """Return all containers of the pods that are judged, init containers first."""
         return tuple(container for pod in self.pods for container in _containers(pod))
+
+    @functools.cached_property
+    def all_containers(self) -> tuple[Container, ...]:
+        """Return all containers, those of older ReplicaSets too."""
+        return tuple(container for pod in self.all_pods for container in _containers(pod))
 
     @functools.cached_property
     def replica_sets(self) -> tuple[Item, ...]:
@@ -136,7 +147,7 @@ class Reading:
 
     def past_containers(self, name: str) -> Iterator[tuple[Item, Mapping[str, Any]]]:
         """Iterate over earlier forms of a container: running pods first, then older ReplicaSets."""
-        for container in self.containers:
+        for container in self.all_containers:
             if container.name == name and container.ready:
                 yield container.pod, container.spec
         for item in sorted(self.replica_sets[1:], key=_ran, reverse=True):
@@ -172,6 +183,10 @@ def parse_time(text: Any) -> dt.datetime | None:
 def _revision(item: Item) -> int:
     text = dig(item.value, "metadata", "annotations").get(REVISION)
     return int(text) if text else 0
+
+
+def _owners(pod: Item) -> set[Any]:
+    return {owner.get("name") for owner in dig(pod.value, "metadata").get("ownerReferences") or ()}
 
 
 def _ran(item: Item) -> bool:

@@ -82,6 +82,12 @@ def same_major(one: str, other: str) -> bool:
     return bool(first and second and _numbers(first)[0] == _numbers(second)[0])
 
 
+def newest_tag(tags: Iterable[str]) -> str | None:
+    """Return the highest plain version among tags; None where there is none."""
+    found = [(match, tag) for tag in tags if (match := _VERSION.match(tag)) and not match.group(3)]
+    return max(found, key=lambda entry: (_numbers(entry[0]), entry[1]))[1] if found else None
+
+
 def _numbers(found: re.Match[str]) -> tuple[int, ...]:
     return tuple(int(part) for part in found.group(2).split("."))
 

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Sequence
 
 from selfheal.diagnosis import images, memory, probes, resources, restarts
-from selfheal.diagnosis.evidence import Bundle, Finding, ItemKind
+from selfheal.diagnosis.evidence import Bundle, Finding, Item, ItemKind
 from selfheal.diagnosis.reading import Container, Reading, dig, parse_time
 
 Rule = Callable[[Reading], Iterable[Finding]]
@@ -63,14 +63,19 @@ def is_failing(bundle: Bundle) -> bool:
     reading = Reading(bundle=bundle)
     return (
         any(_container_fails(entry, bundle.now) for entry in reading.containers)
-        or any(_pod_fails(pod.value, bundle.now) for pod in reading.pods)
+        or any(_pod_fails(pod, bundle.now) for pod in reading.pods)
         or (not reading.pods and bool(reading.events("FailedCreate")))
         or any(
             dig(claim.value, "status").get("phase") == "Pending"
             for claim in bundle.of(ItemKind.CLAIM)
         )
         or any(finding.confidence >= SURE for finding in resources.find_throttling(reading))
+        or (any(map(_is_unready, reading.pods)) and _has_sure_finding(bundle))
     )
+
+
+def _has_sure_finding(bundle: Bundle) -> bool:
+    return any(finding.confidence >= SURE for finding in diagnose(bundle))
 
 
 def _container_fails(container: Container, now: dt.datetime) -> bool:
@@ -78,18 +83,21 @@ def _container_fails(container: Container, now: dt.datetime) -> bool:
         return True
     ended = parse_time(container.terminated.get("finishedAt"))
     recently = ended is not None and now - ended <= RECENT
-    return recently and container.exit_code not in (None, 0)
+    again = container.restarts > 0 and not (container.init and container.ready)
+    return recently and (again or container.exit_code not in (None, 0))
 
 
-def _pod_fails(pod: object, now: dt.datetime) -> bool:
-    status = dig(pod, "status")
-    if status.get("phase") == "Succeeded":
-        return False
-    if status.get("phase") == "Failed":
+def _pod_fails(pod: Item, now: dt.datetime) -> bool:
+    if dig(pod.value, "status").get("phase") == "Failed":
         return True
+    created = parse_time(dig(pod.value, "metadata").get("creationTimestamp"))
+    return _is_unready(pod) and (created is None or now - created >= PATIENCE)
+
+
+def _is_unready(pod: Item) -> bool:
+    status = dig(pod.value, "status")
     ready = any(
         entry.get("type") == "Ready" and entry.get("status") == "True"
         for entry in status.get("conditions") or ()
     )
-    created = parse_time(dig(pod, "metadata").get("creationTimestamp"))
-    return not ready and (created is None or now - created >= PATIENCE)
+    return not ready and status.get("phase") != "Succeeded"

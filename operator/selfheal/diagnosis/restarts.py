@@ -114,14 +114,11 @@ def find_crashes(reading: Reading) -> Iterator[Finding]:
     seen: set[str] = set()
     for container in sorted(reading.containers, key=lambda entry: -entry.restarts):
         reason = container.terminated.get("reason")
-        looping = container.waiting_reason == "CrashLoopBackOff"
         if container.name in seen or reason not in ("Error", "Completed"):
             continue
-        if (
-            looping
-            or (container.restarts >= MANY_RESTARTS)
-            or (container.init and not container.ready)
-        ):
+        looping = container.waiting_reason == "CrashLoopBackOff"
+        down = not container.ready and container.exit_code != 0
+        if looping or down or container.restarts >= MANY_RESTARTS:
             seen.add(container.name)
             yield _crash(reading, container)
 
@@ -138,8 +135,9 @@ def _crash(reading: Reading, container: Container) -> Finding:
         if found is not None:
             line = text.rstrip().splitlines()[-1]
             return _exit(container, IncidentClass.HIGH_RESTART_COUNT, "Application", line, 0.8, log)
-    looping = container.waiting_reason == "CrashLoopBackOff" or container.init
-    class_ = IncidentClass.CRASH_LOOP_BACK_OFF if looping else IncidentClass.HIGH_RESTART_COUNT
+    class_ = IncidentClass.CRASH_LOOP_BACK_OFF
+    if container.ready:
+        class_ = IncidentClass.HIGH_RESTART_COUNT
     return _exit(container, class_, "Exit", "", 0.6)
 
 

@@ -65,7 +65,7 @@ def _near_match(draft: Draft, wanted: Reference, tags: dict[str, list[str]]) -> 
     siblings: dict[str, Reference] = {}
     for text in images.sibling_images(reading.Reading(bundle=draft.bundle)):
         found = reference.parse(text)
-        if found.valid and _allowed(found):
+        if found.valid and found.tag not in (None, *reference.FORBIDDEN_TAGS):
             siblings.setdefault(found.repository, found)
     candidates = (siblings.keys() | tags.keys()) - {wanted.repository}
     same_path = [name for name in candidates if name.partition("/")[2] == wanted.path.lower()]
@@ -73,18 +73,25 @@ def _near_match(draft: Draft, wanted: Reference, tags: dict[str, list[str]]) -> 
     choice = same_path[0] if len(same_path) == 1 else choice
     if choice is None:
         return
-    name = siblings[choice].name if choice in siblings else choice
-    if wanted.tag and wanted.tag in tags.get(choice, ()):
-        image, proof = f"{name}:{wanted.tag}", "the registry lists this tag there"
-    elif choice in siblings:
-        sibling = siblings[choice]
-        image = f"{name}:{sibling.tag}"
-        proof = "another workload of the namespace runs this image"
-    else:
-        return
-    if reference.parse(image).tag not in reference.FORBIDDEN_TAGS:
+    sibling = siblings.get(choice)
+    tag, risk, proof = _tag_of(wanted, sibling, tags.get(choice))
+    if tag is not None:
+        name = sibling.name if sibling else choice
         why = f"{choice} is the only name near {wanted.repository}, and {proof}."
-        yield _change(draft, image, risk="Medium", why=why)
+        yield _change(draft, f"{name}:{tag}", risk=risk, why=why)
+
+
+def _tag_of(
+    wanted: Reference, sibling: Reference | None, listed: list[str] | None
+) -> tuple[str | None, str, str]:
+    """Return tag, risk and proof: what was wanted, else what a sibling has, else the nearest."""
+    usable = set(listed or ()) - reference.FORBIDDEN_TAGS
+    if wanted.tag in usable:
+        return wanted.tag, "Medium", "the registry lists this tag there"
+    if sibling is not None and (listed is None or sibling.tag in usable):
+        return sibling.tag, "Medium", "another workload of the namespace uses this image"
+    nearest = reference.nearest_tag(wanted.tag or "", usable) or reference.newest_tag(usable)
+    return nearest, "High", f"{nearest} is what the registry lists there"
 
 
 def _listed_tags(draft: Draft) -> dict[str, list[str]]:

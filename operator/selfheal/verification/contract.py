@@ -32,7 +32,7 @@ _CONTRACTS: Mapping[IncidentClass, tuple[str, ...]] = {
     IncidentClass.INSUFFICIENT_MEMORY: (*_BASE, SCHEDULED, NO_EVICTION, NO_OOM),
     IncidentClass.HIGH_RESTART_COUNT: (*_BASE, NO_RESTART),
     IncidentClass.CRASH_LOOP_BACK_OFF: (*_BASE, NO_RESTART),
-    IncidentClass.FAILED_HEALTH_CHECK: (*_BASE, PROBES),
+    IncidentClass.FAILED_HEALTH_CHECK: (*_BASE, PROBES, NO_RESTART),
     IncidentClass.IMAGE_PULL_BACK_OFF: (*_BASE, IMAGE),
     IncidentClass.INVALID_IMAGE_TAG: (*_BASE, IMAGE),
     IncidentClass.REGISTRY_AUTH: (*_BASE, IMAGE),

@@ -42,6 +42,7 @@ def pod(name: str = "web-1", *, containers: list[dict[str, Any]] | None = None,
         statuses: list[dict[str, Any]] | None = None, init: list[dict[str, Any]] | None = None,
         init_statuses: list[dict[str, Any]] | None = None, age: float = 120, phase: str = "Running",
         ready: bool = False, deleting: bool = False, scheduled: str | None = None,
+        owner: str | None = None,
         **status_fields: Any) -> Item:  # fmt: skip
     conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
     if scheduled is not None:
@@ -57,6 +58,8 @@ def pod(name: str = "web-1", *, containers: list[dict[str, Any]] | None = None,
     if init:
         value["spec"]["initContainers"] = init
         value["status"]["initContainerStatuses"] = init_statuses or []
+    if owner:
+        value["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": owner}]
     if deleting:
         value["metadata"]["deletionTimestamp"] = stamp(1)
     return Item(id=f"pod/{name}", kind=ItemKind.POD, value=value)

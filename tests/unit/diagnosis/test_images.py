@@ -188,6 +188,11 @@ def test_a_revision_with_the_same_image_is_no_proof_that_it_ran() -> None:
     assert pull("nginx:9", NOT_FOUND, *history).parameters["ran"] == []
 
 
+def test_the_newest_plain_version_is_told_from_variants() -> None:
+    assert reference.newest_tag(["1.9", "1.27", "1.28-alpine", "stable", "latest"]) == "1.27"
+    assert reference.newest_tag(["stable"]) is None
+
+
 @pytest.mark.parametrize(
     ("wanted", "known", "near"),
     [

@@ -94,6 +94,15 @@ def test_both_probes_with_the_same_slip_are_one_finding() -> None:
     assert found.parameters["probes"] == ["livenessProbe", "readinessProbe"]
 
 
+def test_ports_of_other_containers_are_not_this_ones() -> None:
+    mine, other = make.container(readinessProbe=http()), make.container("proxy", ports=ports(15000))
+    pod = make.pod(containers=[mine, other], statuses=[make.status(), make.status("proxy", ready=True)])
+    event = make.event("Unhealthy", REFUSED.format(8081))
+    seen = make.served(8081, code=None, error="connection refused", listening=(9000, 15000))
+    (found,) = registry.diagnose(make.bundle(pod, event, seen))
+    assert found.parameters["new"] == 9000
+
+
 def test_a_named_port_stays_a_name() -> None:
     container = make.container(readinessProbe=http("admin"), ports=ports(web=8080, admin=8081))
     found = only(container, make.event("Unhealthy", REFUSED.format(8081)))

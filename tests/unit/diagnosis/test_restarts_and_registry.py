@@ -75,6 +75,24 @@ def test_many_restarts_without_back_off_are_a_high_count() -> None:
     assert registry.diagnose(make.bundle(make.pod(statuses=[few]))) == []
 
 
+def test_a_container_that_just_died_is_a_crash_before_the_back_off() -> None:
+    status = make.status(terminated=make.ended())
+    (found,) = registry.diagnose(make.bundle(make.pod(statuses=[status])))
+    assert (found.class_, found.confidence) == (IncidentClass.CRASH_LOOP_BACK_OFF, 0.6)
+    done = make.status(terminated=make.ended("Completed", 0))
+    assert registry.diagnose(make.bundle(make.pod(statuses=[done]))) == []
+
+
+def test_pods_of_older_revisions_are_not_judged() -> None:
+    failing = [make.status(waiting="ImagePullBackOff", message="not found")]
+    old = make.pod("old", containers=[make.container(image="a:1")], statuses=failing, owner="web-r1")
+    new = make.pod("new", containers=[make.container(image="a:2")], statuses=failing, owner="web-r2")
+    history = [make.replica_set(1, [make.container(image="a:1")]), make.replica_set(2, [make.container(image="a:2")])]
+    (found,) = registry.diagnose(make.bundle(old, new, *history))
+    assert found.parameters["image"] == "a:2"
+    assert found.parameters["ran"] == [], "what cannot be pulled either never ran"
+
+
 def test_a_failing_init_container_is_named() -> None:
     pod = make.pod(
         statuses=[make.status(waiting="PodInitializing")], init=[make.container("setup")],
@@ -124,7 +142,10 @@ HEALTHY = make.pod(statuses=[make.status(ready=True)], ready=True)
         (make.bundle(make.pod(age=1, statuses=[make.status(waiting="ErrImagePull")])), True),
         (make.bundle(make.pod(ready=True, statuses=[make.status(ready=True, restarts=1, last=make.ended(ago=60))])), True),
         (make.bundle(make.pod(ready=True, statuses=[make.status(ready=True, restarts=1, last=make.ended(ago=6000))])), False),
-        (make.bundle(make.pod(ready=True, statuses=[make.status(ready=True, restarts=1, last=make.ended("Completed", 0))])), False),
+        (make.bundle(make.pod(ready=True, statuses=[make.status(ready=True, restarts=1, last=make.ended("Completed", 0))])), True),
+        (make.bundle(make.pod(ready=True, statuses=[make.status(ready=True)], init=[make.container("i")], init_statuses=[make.status("i", ready=True, restarts=1, terminated=make.ended("Completed", 0))])), False),
+        (make.bundle(make.pod(age=5), make.event("FailedScheduling", "x")), False),
+        (make.bundle(make.pod(age=5, statuses=[], phase="Pending", scheduled="1 Insufficient cpu.")), True),
         (make.bundle(make.event("FailedCreate", "quota", "ReplicaSet/r")), True),
         (make.bundle(HEALTHY, make.event("FailedCreate", "quota", "ReplicaSet/r")), False),
         (make.bundle(HEALTHY, make.claim()), True),

@@ -154,6 +154,11 @@ def test_the_one_near_name_of_siblings_or_registry_is_right() -> None:
     listed = make.tags("registry.local:5000/shop/web", "1", "2")
     assert image(REPOSITORY, "registry.lokal:5000/shop/web:2", other, listed, **fault) == ["registry.local:5000/shop/web:2 Medium"]
     assert image(REPOSITORY, "ngnix:1.27", make.tags("nginx", "1.27"), fault="MissingRepository") == ["docker.io/library/nginx:1.27 Medium"]
+    broken = make.sibling("api", "nginx:9.9")
+    nearest = image(REPOSITORY, "ngnix:1.99", make.tags("nginx", "1.26", "1.27"), broken, fault="MissingRepository")
+    assert nearest == ["nginx:1.27 High"]
+    newest = image(REPOSITORY, "ngnix:stable", make.tags("nginx", "1.26", "1.27"), fault="MissingRepository")
+    assert newest == ["docker.io/library/nginx:1.27 High"]
 
 
 def test_no_near_name_or_no_proven_tag_is_for_a_person() -> None:
@@ -163,7 +168,6 @@ def test_no_near_name_or_no_proven_tag_is_for_a_person() -> None:
 
     assert of() == "NoSafeFix"
     assert of(make.sibling("a", "redis:7")) == "NoSafeFix"
-    assert of(make.tags("nginx", "1.26")) == "NoSafeFix"
     assert of(make.tags("nginx", exists=False)) == "NoSafeFix"
     assert of(make.tags("nginx", "latest"), wanted="ngnix:latest") == "NoSafeFix"
     assert of(fault="Unknown") == "NoSafeImage"
