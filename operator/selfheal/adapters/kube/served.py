@@ -59,7 +59,8 @@ def _failing(
         running = {
             one["name"]
             for one in (pod.get("status") or {}).get("containerStatuses") or ()
-            if "running" in (one.get("state") or {}) and not one.get("ready")
+            if "running" in (one.get("state") or {})
+            and (not one.get("ready") or one.get("restartCount"))  # liveness alone leaves it ready
         }
         for container in (pod.get("spec") or {}).get("containers") or ():
             actions = [_action_of(container.get(name)) for name in _PROBES]
