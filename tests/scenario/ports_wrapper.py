@@ -31,6 +31,8 @@ class Process:
     after: bool = False
     names: list[str] = dataclasses.field(default_factory=list)
     dead: bool = False
+    fault: Exception | None = None
+    """Raised instead of dying: the wire breaks once, and the process lives on."""
     before_call: Callable[[str], None] = lambda name: None
     """Told of each call before it is made, so that people can act in the middle of a step."""
 
@@ -44,8 +46,7 @@ class Process:
         self.names.append(name)
         last = self.crash_at == len(self.names)
         if last and not self.after:
-            self.dead = True
-            raise Crash
+            self._break()
         self.before_call(name)
         return last
 
@@ -54,9 +55,14 @@ class Process:
         last = self._begin(name)
         answer = await method(*args, **kwargs)
         if last:
-            self.dead = True
-            raise Crash
+            self._break()
         return answer
+
+    def _break(self) -> None:
+        if self.fault is not None:
+            raise self.fault
+        self.dead = True
+        raise Crash
 
 
 class _Counted:

@@ -200,6 +200,7 @@ class World:
         self.people: list[Person] = []
         self.process = Process()
         self.starts = 0
+        self.on_crash: Callable[[], Process] = Process
         self.mirrored: list[Phase] = []  # the ticket's property over time
         self.patches: list[str] = []  # what each status patch said, in order
         self.deps = self._start()
@@ -289,7 +290,7 @@ class World:
         try:
             self.requeue = await step(KEY, self.deps)
         except Crash:
-            self.restart()
+            self.restart(self.on_crash())
         if KEY in self.store.incidents:
             self.snapshots.append(self.status)
         self._look_at_property()

@@ -1,0 +1,142 @@
+"""The process is killed at every port call, before it and after it took effect, and goes on.
+
+Whatever the call, the final world is the one of a life without a crash, and everything outside was
+made once. The same for a wire that breaks at every call, whether the other side got it or not.
+
+A crash before a read that follows another read of the same step leaves the world as a crash before
+the first of them does, so only that one is tried; ``SELFHEAL_EVERY_CALL=1`` tries them all.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Any
+
+import pytest
+from tests.scenario.ports_wrapper import WRITES, Process
+from tests.scenario.world import FILE, PlausibleModel, World, approve_when_asked
+
+from selfheal.domain import errors
+
+PARTS = 6
+"""The calls are dealt out to so many tests, so that each is short."""
+Point = tuple[int, bool]  # the n-th call; after it took effect
+OUTSIDE = ("tracker.", "code.")
+MILESTONES = ["diagnosis", "fix", "pull-request", "approval", "deployment", "verification"]
+
+
+def fresh(**fields: Any) -> World:
+    world = World(delivery_delay=2.0, **fields)
+    world.people.append(approve_when_asked)
+    # the last kill is out of every window, so that a life that waits does not see another past
+    world.clock.seconds += 60
+    world.file_incident()
+    return world
+
+
+async def live(process: Process | None = None, **fields: Any) -> World:
+    world = fresh(**fields)
+    world.restart(process)
+    await world.run_to_end()
+    return world
+
+
+def is_write(name: str) -> bool:
+    return name.partition(".")[2] in WRITES
+
+
+def list_points(calls: list[str]) -> list[Point]:
+    every = bool(os.environ.get("SELFHEAL_EVERY_CALL"))
+    points: list[Point] = []
+    for number, name in enumerate(calls, start=1):
+        first = number == 1 or name == "store.get_incident" or is_write(calls[number - 2])
+        if every or first or is_write(name):
+            points.append((number, False))
+        if every or is_write(name):
+            points.append((number, True))
+    return points
+
+
+def assert_made_once(world: World, why: str) -> None:
+    created = {**world.tracker.created, **{f"code {k}": n for k, n in world.code.created.items()}}
+    created.pop("code mirror", None)
+    assert created == {
+        "ticket": 1, "comment": len(MILESTONES), "remote_link": 1,
+        "code branch": 1, "code pull_request": 1, "code comment": 1, "code merge": 1,
+    }, why  # fmt: skip
+    assert world.milestones() == MILESTONES, why
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+async def test_killed_at_every_call(part: int) -> None:
+    calm = await live()
+    expected = calm.final()
+    for number, after in list_points(calm.calls)[part::PARTS]:
+        why = f"killed {'after' if after else 'before'} call {number}, {calm.calls[number - 1]}"
+        world = await live(Process(crash_at=number, after=after))
+        assert world.starts == 3, f"{why}: it was not killed"
+        assert_made_once(world, why)
+        assert world.final() == expected, why
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["lost", "received"])
+@pytest.mark.parametrize("fault", ["UnknownOutcome", "Unreachable"])
+async def test_wire_breaks_at_every_call(fault: str, after: bool) -> None:
+    calm = await live()
+    expected = comparable(calm)
+    if fault == "Unreachable" and after:
+        pytest.skip("an adapter says so only of what was never sent")
+    for number, name in enumerate(calm.calls, start=1):
+        if not name.startswith(OUTSIDE) or (after and not is_write(name)):
+            continue
+        error = {
+            "UnknownOutcome": errors.UnknownOutcome("cut off", system="wire"),
+            "Unreachable": errors.Unreachable("refused", system="wire"),
+        }[fault]
+        world = await live(Process(crash_at=number, after=after, fault=error))
+        why = f"call {number}, {name}, broke with {fault}"
+        assert_made_once(world, why)
+        assert comparable(world) == expected, why
+
+
+def comparable(world: World) -> dict[str, Any]:
+    final = world.final()
+    del final["documents"], final["status"]["attempts"]  # an attempt may have been spent
+    return final
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_killed_many_times(seed: int) -> None:
+    chance = random.Random(seed)
+    world = fresh()
+
+    def doomed() -> Process:
+        return Process(crash_at=chance.randint(1, 40), after=chance.random() < 0.5)
+
+    world.restart(doomed())
+    world.on_crash = doomed
+    await world.run_to_end()
+    assert world.starts > 5
+    assert_made_once(world, f"seed {seed}, killed {world.starts - 2} times")
+    assert world.final() == (await live()).final()
+
+
+async def test_killed_around_every_model_call() -> None:
+    calm = await live(model=PlausibleModel())
+    tried = [
+        number
+        for number, name in enumerate(calm.calls, start=1)
+        if name == "model.complete" or "model.complete" in calm.calls[max(number - 4, 0) : number]
+    ]
+    assert len(tried) >= 5
+    for number in tried:
+        for after in (False, True):
+            world = await live(
+                Process(crash_at=number, after=after), model=PlausibleModel()
+            )
+            why = f"killed {'after' if after else 'before'} call {number}, {calm.calls[number - 1]}"
+            assert_made_once(world, why)
+            assert world.model is not None
+            assert len(world.model.asked) <= len(calm.model.asked) + 1, why  # type: ignore[union-attr]
+            assert world.code.files()[FILE] == calm.code.files()[FILE], why
