@@ -9,7 +9,7 @@ from aiohttp import web
 
 
 def refuse(status: int, message: str, *, errors: list[Any] | None = None, headers: dict[str, str] | None = None) -> web.Response:
-    """An error in GitHub's form: https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api"""
+    """An error in GitHub's form: https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api."""
     body: dict[str, Any] = {"message": message, "documentation_url": "https://docs.github.com/rest", "status": str(status)}
     if errors is not None:
         body["errors"] = errors
@@ -17,7 +17,7 @@ def refuse(status: int, message: str, *, errors: list[Any] | None = None, header
 
 
 def page(request: web.Request, public_url: str, items: Sequence[Any], *, wrap: str | None = None) -> web.Response:
-    """One page of a list: https://docs.github.com/en/rest/using-the-rest-api/using-pagination-in-the-rest-api"""
+    """One page of a list: https://docs.github.com/en/rest/using-the-rest-api/using-pagination-in-the-rest-api."""
     size = min(max(int(request.query.get("per_page", "30")), 1), 100)
     number = max(int(request.query.get("page", "1")), 1)
     shown = list(items[(number - 1) * size : number * size])

@@ -34,7 +34,7 @@ def _custom(resource: str, field: str) -> web.Response:
 
 
 async def create_status(proxy: Proxy, request: web.Request, found: Found, body: Any) -> web.Response:
-    """https://docs.github.com/en/rest/commits/statuses#create-a-commit-status"""
+    """https://docs.github.com/en/rest/commits/statuses#create-a-commit-status."""
     repo, sha = found["repo"], found["sha"]
     if body.get("state") not in ("error", "failure", "pending", "success"):
         return _custom("Status", "state")
@@ -61,7 +61,7 @@ async def list_statuses(proxy: Proxy, request: web.Request, found: Found, body: 
 
 
 async def combined_status(proxy: Proxy, request: web.Request, found: Found, body: Any) -> web.Response:
-    """https://docs.github.com/en/rest/commits/statuses#get-the-combined-status-for-a-specific-reference"""
+    """https://docs.github.com/en/rest/commits/statuses#get-the-combined-status-for-a-specific-reference."""
     repo, public = found["repo"], proxy.upstream.public_url
     sha = await _sha(proxy, repo, found["ref"])
     if sha is None:
@@ -80,7 +80,7 @@ async def list_deployments(proxy: Proxy, request: web.Request, found: Found, bod
 
 
 async def create_deployment(proxy: Proxy, request: web.Request, found: Found, body: Any) -> web.Response:
-    """https://docs.github.com/en/rest/deployments/deployments#create-a-deployment"""
+    """https://docs.github.com/en/rest/deployments/deployments#create-a-deployment."""
     repo = found["repo"]
     if "ref" not in body:
         return answers.refuse(422, "Invalid request.\n\n\"ref\" wasn't supplied.")
@@ -105,7 +105,7 @@ def _deployment(proxy: Proxy, found: Found) -> dict[str, Any] | None:
 
 
 async def get_deployment(proxy: Proxy, request: web.Request, found: Found, body: Any) -> web.Response:
-    """https://docs.github.com/en/rest/deployments/deployments#get-a-deployment"""
+    """https://docs.github.com/en/rest/deployments/deployments#get-a-deployment."""
     known = _deployment(proxy, found)
     return answers.refuse(404, "Not Found") if known is None else web.json_response(known)
 
@@ -119,7 +119,7 @@ async def list_deployment_statuses(proxy: Proxy, request: web.Request, found: Fo
 
 
 async def create_deployment_status(proxy: Proxy, request: web.Request, found: Found, body: Any) -> web.Response:
-    """https://docs.github.com/en/rest/deployments/statuses#create-a-deployment-status
+    """https://docs.github.com/en/rest/deployments/statuses#create-a-deployment-status.
 
     A success makes earlier successes of the same environment inactive, unless `auto_inactive` is false.
     """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from hack.sandbox.github import overlay, pulls
+from hack.sandbox.github import overlay, pulls, references
 from hack.sandbox.github.answers import refuse
 
 if TYPE_CHECKING:
@@ -89,21 +89,13 @@ async def _merge(proxy: Proxy, request: web.Request, found: re.Match[str], body:
     return web.json_response({"sha": sha, "merged": True, "message": "Pull Request successfully merged"})
 
 
-async def files(proxy: Proxy, request: web.Request, found: re.Match[str], body: Any) -> web.Response:
-    """https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files, from the comparison."""
-    pull = await proxy.reader.overlay.pull(found["repo"], found["number"])
-    if pull is None:
-        return refuse(404, "Not Found")
-    span = f"{pull['base']['sha']}...{pull['head']['sha']}"
-    compared = await proxy.upstream.call("GET", f"/repos/{found['repo']}/compare/{span}")
-    return web.json_response((compared or {}).get("files", []))
-
-
 async def get_pull(proxy: Proxy, request: web.Request, found: re.Match[str], body: Any) -> web.Response | None:
     """https://docs.github.com/en/rest/pulls/pulls#get-a-pull-request with an honest `mergeable`."""
     pull = await proxy.reader.overlay.pull(found["repo"], found["number"])
     if pull is None:
         return None
+    if references.wants_diff(request):
+        return await references.diff(proxy, found["repo"], await references.pull_span(proxy, found["repo"], pull))
     pull["mergeable"], pull["mergeable_state"] = None, "unknown"
     if pull["state"] == "open":
         pull["mergeable"] = await proxy.reader.mergeable(found["repo"], pull["base"]["ref"], pull["head"]["sha"])
@@ -148,7 +140,7 @@ ROUTES = [
     ("POST", rf"{REPO}/pulls", open_pull),
     ("POST", rf"{PULL}/reviews", review),
     ("PUT", rf"{PULL}/merge", merge),
-    ("GET", rf"{PULL}/files", files),
+    ("GET", rf"{PULL}/files", references.pull_files),
     ("GET", PULL, get_pull),
     ("PATCH", PULL, edit_pull),
     ("GET", rf"{REPO}/pulls", list_pulls),

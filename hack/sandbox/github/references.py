@@ -18,7 +18,7 @@ DIFF_TYPES = ("application/vnd.github.diff", "application/vnd.github.v3.diff")
 
 
 def _followed(answer: web.Response) -> web.Response:
-    """emulate's `url` of a reference says /git/ref/, where GitHub's says /git/refs/, which edit and delete need."""
+    """Emulate's `url` of a reference says /git/ref/, where GitHub's says /git/refs/, which edit and delete need."""
     if answer.status not in (200, 201) or not isinstance(answer.body, bytes):
         return answer
     shown = json.loads(answer.body)
@@ -28,7 +28,7 @@ def _followed(answer: web.Response) -> web.Response:
 
 
 async def show(proxy: Proxy, request: web.Request, found: Found, body: Any) -> web.Response:
-    """https://docs.github.com/en/rest/git/refs#get-a-reference and #list-matching-references"""
+    """https://docs.github.com/en/rest/git/refs#get-a-reference and #list-matching-references."""
     return _followed(await proxy.forward(request, b""))
 
 
@@ -53,7 +53,7 @@ async def _known(proxy: Proxy, repo: str, name: str) -> bool:
 
 
 def wants_diff(request: web.Request) -> bool:
-    """https://docs.github.com/en/rest/using-the-rest-api/getting-started-with-the-rest-api#media-types"""
+    """https://docs.github.com/en/rest/using-the-rest-api/getting-started-with-the-rest-api#media-types."""
     return any(kind in request.headers.get("Accept", "") for kind in DIFF_TYPES)
 
 
@@ -74,7 +74,7 @@ async def diff(proxy: Proxy, repo: str, span: str) -> web.Response:
 
 
 def _file_diff(entry: dict[str, Any], fork: dict[str, Any], head: dict[str, Any]) -> str:
-    """One file, as git prints it: https://git-scm.com/docs/diff-format#generate_patch_text_with_p"""
+    """One file, as git prints it: https://git-scm.com/docs/diff-format#generate_patch_text_with_p."""
     path, old = entry["filename"], entry.get("previous_filename", entry["filename"])
     before, after = fork.get(old), head.get(path)
     lines = [f"diff --git a/{old} b/{path}"]

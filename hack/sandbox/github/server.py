@@ -10,7 +10,16 @@ from typing import Any
 
 from aiohttp import web
 
-from hack.sandbox.github import emulate, graph, openapi, pull_routes, pulls, state
+from hack.sandbox.github import (
+    deliveries,
+    emulate,
+    graph,
+    openapi,
+    pull_routes,
+    pulls,
+    references,
+    state,
+)
 from hack.sandbox.github.answers import refuse
 
 Handler = Callable[["Proxy", web.Request, "re.Match[str]", Any], Awaitable[web.Response | None]]
@@ -82,14 +91,14 @@ class Proxy:
         answer = await self._break(request, "before")
         if answer is None:
             answer = await self._answer(request, path, login)
-            answer = await self._break(request, "after") or answer
+            answer = await self._break(request, "after", answer) or answer
         entry["status"] = answer.status
         answer.headers.setdefault("X-RateLimit-Limit", "5000")
         answer.headers.setdefault("X-RateLimit-Remaining", "4999")
         answer.headers.setdefault("X-RateLimit-Reset", RESET)
         return answer
 
-    async def _break(self, request: web.Request, when: str) -> web.Response | None:
+    async def _break(self, request: web.Request, when: str, answer: web.Response | None = None) -> web.Response | None:
         fault = self.kept.take_fault(request.method, request.path, when)
         if fault is None:
             return None
@@ -99,6 +108,13 @@ class Proxy:
         if fault.kind == "drop":
             if request.transport is not None:
                 request.transport.abort()
+            return web.Response(status=500)
+        if fault.kind == "truncate":  # the headers promise a whole body, the connection ends in its middle
+            whole = answer.body if answer is not None and isinstance(answer.body, bytes) else b"{}"
+            if request.transport is not None:
+                head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(whole)}\r\n\r\n"
+                request.transport.write(head.encode() + whole[: len(whole) // 2])
+                request.transport.close()
             return web.Response(status=500)
         if fault.kind == "html":
             return web.Response(text="<html>Unicorn!</html>", content_type="text/html", status=fault.status)
@@ -144,92 +160,32 @@ class Proxy:
 
 
 async def graphql(proxy: Proxy, request: web.Request, found: re.Match[str], body: Any) -> web.Response:
-    """https://docs.github.com/en/graphql/guides/forming-calls-with-graphql"""
+    """https://docs.github.com/en/graphql/guides/forming-calls-with-graphql."""
     result = await graph.execute(proxy.reader, request["login"], body.get("query", ""), body.get("variables"))
     return web.json_response(result)
 
 
-async def create_status(proxy: Proxy, request: web.Request, found: re.Match[str], body: Any) -> web.Response:
-    """https://docs.github.com/en/rest/commits/statuses#create-a-commit-status"""
-    if body.get("state") not in ("error", "failure", "pending", "success"):
-        return refuse(422, "Validation Failed", errors=[{"resource": "Status", "field": "state", "code": "custom"}])
-    entry = {
-        "id": proxy.kept.next_id(), "state": body["state"], "context": body.get("context", "default"),
-        "description": body.get("description"), "target_url": body.get("target_url"), "created_at": state.now(),
-        "updated_at": state.now(), "node_id": "", "url": "", "avatar_url": None,
-    }  # fmt: skip
-    proxy.kept.statuses.setdefault((found["repo"], found["sha"]), []).append(entry)
-    return web.json_response(entry, status=201)
-
-
-async def _sha(proxy: Proxy, repo: str, ref: str) -> str:
-    branch = await proxy.upstream.call("GET", f"/repos/{repo}/git/ref/heads/{ref}")
-    return str(branch["object"]["sha"]) if branch and "object" in branch else ref
-
-
-async def combined_status(proxy: Proxy, request: web.Request, found: re.Match[str], body: Any) -> web.Response:
-    """https://docs.github.com/en/rest/commits/statuses#get-the-combined-status-for-a-specific-reference"""
-    repository = await proxy.upstream.call("GET", f"/repos/{found['repo']}")
-    combined = proxy.kept.combined(found["repo"], await _sha(proxy, found["repo"], found["ref"]))
-    return web.json_response({**combined, "repository": repository, "commit_url": "", "url": ""})
-
-
-async def deployments(proxy: Proxy, request: web.Request, found: re.Match[str], body: Any) -> web.Response:
-    """https://docs.github.com/en/rest/deployments/deployments"""
-    known = proxy.kept.deployments.setdefault(found["repo"], [])
-    if request.method == "GET":
-        sha = request.query.get("sha")
-        return web.json_response([d for d in reversed(known) if sha in (None, d["sha"])])
-    entry = {
-        "id": proxy.kept.next_id(), "sha": await _sha(proxy, found["repo"], body["ref"]), "ref": body["ref"],
-        "task": body.get("task", "deploy"), "environment": body.get("environment", "production"), "payload": {},
-        "description": body.get("description"), "created_at": state.now(), "updated_at": state.now(), "creator": None,
-        "node_id": "", "url": "", "statuses_url": "", "repository_url": "",
-    }  # fmt: skip
-    known.append(entry)
-    return web.json_response(entry, status=201)
-
-
-async def deployment_statuses(proxy: Proxy, request: web.Request, found: re.Match[str], body: Any) -> web.Response:
-    """https://docs.github.com/en/rest/deployments/statuses"""
-    known = proxy.kept.deployment_statuses.setdefault(int(found["id"]), [])
-    if request.method == "GET":
-        return web.json_response(list(reversed(known)))
-    entry = {
-        "id": proxy.kept.next_id(), "state": body["state"], "description": body.get("description", ""),
-        "log_url": body.get("log_url", ""), "target_url": body.get("log_url", ""), "creator": None, "node_id": "",
-        "created_at": state.now(), "updated_at": state.now(), "url": "", "deployment_url": "", "repository_url": "",
-    }  # fmt: skip
-    known.append(entry)
-    return web.json_response(entry, status=201)
-
-
-async def workflow_runs(proxy: Proxy, request: web.Request, found: re.Match[str], body: Any) -> web.Response:
-    """https://docs.github.com/en/rest/actions/workflow-runs#list-workflow-runs-for-a-repository"""
-    sha = request.query.get("head_sha")
-    runs = [run for run in proxy.kept.runs.get(found["repo"], []) if sha in (None, run["head_sha"])]
-    return web.json_response({"total_count": len(runs), "workflow_runs": runs})
-
-
-async def create_ref(proxy: Proxy, request: web.Request, found: re.Match[str], body: Any) -> web.Response | None:
-    """https://docs.github.com/en/rest/git/refs#create-a-reference; an existing one is refused."""
-    name = str(body.get("ref", "")).removeprefix("refs/")
-    known = await proxy.upstream.call("GET", f"/repos/{found['repo']}/git/ref/{name}")
-    if known and "object" in known:
-        return refuse(422, "Reference already exists")
-    return None
-
-
 ROUTES: list[tuple[str, str, Handler]] = [
     ("POST", r"/(?:api/)?graphql", graphql),
-    ("POST", rf"{REPO}/statuses/(?P<sha>[0-9a-f]+)", create_status),
-    ("GET", rf"{REPO}/commits/(?P<ref>.+)/status", combined_status),
-    ("GET", rf"{REPO}/deployments", deployments),
-    ("POST", rf"{REPO}/deployments", deployments),
-    ("GET", rf"{REPO}/deployments/(?P<id>\d+)/statuses", deployment_statuses),
-    ("POST", rf"{REPO}/deployments/(?P<id>\d+)/statuses", deployment_statuses),
-    ("GET", rf"{REPO}/actions/runs", workflow_runs),
-    ("POST", rf"{REPO}/git/refs", create_ref),
+    ("POST", rf"{REPO}/statuses/(?P<sha>[0-9a-f]+)", deliveries.create_status),
+    ("GET", rf"{REPO}/statuses/(?P<ref>.+)", deliveries.list_statuses),
+    ("GET", rf"{REPO}/commits/(?P<ref>.+)/statuses", deliveries.list_statuses),
+    ("GET", rf"{REPO}/commits/(?P<ref>.+)/status", deliveries.combined_status),
+    ("GET", rf"{REPO}/deployments", deliveries.list_deployments),
+    ("POST", rf"{REPO}/deployments", deliveries.create_deployment),
+    ("GET", rf"{REPO}/deployments/(?P<id>\d+)", deliveries.get_deployment),
+    ("GET", rf"{REPO}/deployments/(?P<id>\d+)/statuses", deliveries.list_deployment_statuses),
+    ("POST", rf"{REPO}/deployments/(?P<id>\d+)/statuses", deliveries.create_deployment_status),
+    ("GET", rf"{REPO}/actions/runs", deliveries.workflow_runs),
+    ("GET", rf"{REPO}/git/(?:ref|matching-refs)/(?P<name>.+)", references.show),
+    ("POST", rf"{REPO}/git/refs", references.create),
+    ("PATCH", rf"{REPO}/git/refs/(?P<name>.+)", references.change),
+    ("DELETE", rf"{REPO}/git/refs/(?P<name>.+)", references.change),
+    ("GET", rf"{REPO}/compare/(?P<span>.+)", references.compare),
     *pull_routes.ROUTES,
 ]
-OURS = (create_status, combined_status, deployments, deployment_statuses, workflow_runs, pull_routes.open_pull)
+OURS = (
+    deliveries.create_status, deliveries.list_statuses, deliveries.combined_status, deliveries.list_deployments,
+    deliveries.create_deployment, deliveries.workflow_runs, references.create, references.change,
+    pull_routes.open_pull,
+)  # fmt: skip

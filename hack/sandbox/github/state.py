@@ -30,7 +30,7 @@ class Fault:
     path: re.Pattern[str]
     times: int
     when: str  # before | after the effect
-    kind: str  # status | delay | drop | html
+    kind: str  # status | delay | drop | truncate | html
     status: int = 502
     headers: dict[str, str] = dataclasses.field(default_factory=dict)
     body: str = ""
