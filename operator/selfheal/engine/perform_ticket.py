@@ -88,8 +88,19 @@ async def move_ticket(context: Context, effect: Effect) -> Outcome:
     statuses = context.status.identity.statuses[effect.to.value]
     if ticket.status.casefold() not in [name.casefold() for name in statuses]:
         await tracker.transition_ticket(ticket, statuses)
-        ticket = await tracker.get_ticket(ticket.id)
+        ticket = await _read_moved(tracker, ticket)
     return Outcome(facts={"ticket": ticket})
+
+
+async def _read_moved(tracker: ports.IssueTracker, ticket: TicketFacts) -> TicketFacts:
+    """Read a ticket that was just moved; a fault leaves the intent open, for the move stands."""
+    try:
+        return await tracker.get_ticket(ticket.id)
+    except errors.Stalled as error:
+        raise errors.UnknownOutcome(
+            f"{ticket.key} was moved, and could not be read afterwards: {error.message}",
+            system=error.system,
+        ) from error
 
 
 async def save_mirror(context: Context, effect: Effect) -> Outcome:
