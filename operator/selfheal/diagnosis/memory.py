@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from selfheal.api.incident import IncidentClass
 from selfheal.diagnosis.evidence import Finding
-from selfheal.diagnosis.reading import Container, Reading, dig, parse_time, quote
+from selfheal.diagnosis.reading import Container, Reading, dig, is_leftover, parse_time, quote
 
 RANK_HEAP = 25
 RANK_OOM = 30
@@ -94,7 +94,8 @@ def find_insufficient(reading: Reading) -> Iterator[Finding]:
     for pod in reading.pods:
         status = dig(pod.value, "status")
         message = str(status.get("message") or "")
-        if status.get("reason") == "Evicted" and "memory" in message:
+        gone = is_leftover(pod, reading.bundle.now)
+        if status.get("reason") == "Evicted" and "memory" in message and not gone:
             yield Finding(
                 class_=IncidentClass.INSUFFICIENT_MEMORY,
                 cause=f"The node evicted the pod for lack of memory: {quote(message)}",

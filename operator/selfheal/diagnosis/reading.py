@@ -169,6 +169,20 @@ def pod_containers(pod_spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield from pod_spec.get("containers") or ()
 
 
+RECENT = dt.timedelta(minutes=10)
+"""What ended longer ago than this and was replaced since says nothing about now."""
+
+
+def is_leftover(pod: Item, now: dt.datetime) -> bool:
+    """Tell whether a pod was evicted or shut down long ago and only its record is left."""
+    status = dig(pod.value, "status")
+    changes = [
+        parse_time(entry.get("lastTransitionTime")) for entry in status.get("conditions", ())
+    ]
+    known = [moment for moment in changes if moment is not None]
+    return bool(status.get("reason")) and bool(known) and now - max(known) > RECENT
+
+
 def quote(text: str, limit: int = 240) -> str:
     """Return a text on one line, shortened."""
     line = " ".join(text.split())

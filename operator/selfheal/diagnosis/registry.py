@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from selfheal.diagnosis import images, memory, probes, resources, restarts
 from selfheal.diagnosis.evidence import Bundle, Finding, Item, ItemKind
-from selfheal.diagnosis.reading import Container, Reading, dig, parse_time
+from selfheal.diagnosis.reading import RECENT, Container, Reading, dig, is_leftover, parse_time
 
 Rule = Callable[[Reading], Iterable[Finding]]
 
@@ -29,9 +29,6 @@ SURE = 0.6
 
 PATIENCE = dt.timedelta(seconds=30)
 """A pod younger than this may just be starting."""
-
-RECENT = dt.timedelta(minutes=10)
-"""A restart within it still counts as unhealthy although the container runs again."""
 
 _HARD_REASONS = frozenset({
     "CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError", "RunContainerError",
@@ -89,7 +86,7 @@ def _container_fails(container: Container, now: dt.datetime) -> bool:
 
 def _pod_fails(pod: Item, now: dt.datetime) -> bool:
     if dig(pod.value, "status").get("phase") == "Failed":
-        return True
+        return not is_leftover(pod, now)
     created = parse_time(dig(pod.value, "metadata").get("creationTimestamp"))
     return _is_unready(pod) and (created is None or now - created >= PATIENCE)
 
@@ -100,4 +97,4 @@ def _is_unready(pod: Item) -> bool:
         entry.get("type") == "Ready" and entry.get("status") == "True"
         for entry in status.get("conditions") or ()
     )
-    return not ready and status.get("phase") != "Succeeded"
+    return not ready and status.get("phase") not in ("Succeeded", "Failed")

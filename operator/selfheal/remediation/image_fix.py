@@ -76,9 +76,17 @@ def _near_match(draft: Draft, wanted: Reference, tags: dict[str, list[str]]) -> 
     sibling = siblings.get(choice)
     tag, risk, proof = _tag_of(wanted, sibling, tags.get(choice))
     if tag is not None:
-        name = sibling.name if sibling else choice
+        name = sibling.name if sibling else _as_written(choice, wanted)
         why = f"{choice} is the only name near {wanted.repository}, and {proof}."
         yield _change(draft, f"{name}:{tag}", risk=risk, why=why)
+
+
+def _as_written(repository: str, wanted: Reference) -> str:
+    """Return a repository as short as the author wrote the wrong one."""
+    if wanted.name.startswith(f"{wanted.host}/"):
+        return repository
+    short = repository.removeprefix(f"{reference.DEFAULT_HOST}/")
+    return short if "/" in wanted.name else short.removeprefix("library/")
 
 
 def _tag_of(

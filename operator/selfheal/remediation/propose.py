@@ -34,8 +34,8 @@ def propose(
 ) -> Sequence[Proposal]:
     """Return the safe fixes of a finding, best first; pure, may be repeated.
 
-    Refusal ``ClassNotAllowed`` (guards.classes), ``NoFixForClass``, or the reason of the class when
-    nothing is safe.
+    Refusal ``ClassNotAllowed`` (guards.classes), ``NoFixForClass``, ``NotEnoughKnown`` (a diagnosis
+    without the parameters of its class), or the reason of the class when nothing is safe.
     """
     if guards.classes and finding.class_.value not in guards.classes:
         raise Refusal("ClassNotAllowed", f"guards.classes does not list {finding.class_.value}.")
@@ -44,8 +44,11 @@ def propose(
         raise Refusal("NoFixForClass", f"There is no fix for {finding.class_.value} yet.")
     draft = Draft(finding=finding, bundle=bundle, source=source, files=files)
     found: dict[str, Proposal] = {}
-    for proposal in fix(draft, guards):
-        found.setdefault(proposal.diff, proposal)
+    try:
+        for proposal in fix(draft, guards):
+            found.setdefault(proposal.diff, proposal)
+    except KeyError as error:
+        raise Refusal("NotEnoughKnown", f"The diagnosis does not say {error}.") from error
     if not found:
         raise Refusal("NoSafeFix", f"Nothing safe is known that mends it: {finding.cause}")
     return tuple(found.values())

@@ -156,6 +156,17 @@ def test_failing_means_unhealthy_now(bundle: Bundle, failing: bool) -> None:
     assert registry.is_failing(bundle) is failing
 
 
+def test_pods_that_were_evicted_long_ago_are_only_records() -> None:
+    def evicted(ago: float) -> Item:
+        conditions = [{"type": "DisruptionTarget", "lastTransitionTime": make.stamp(ago)}, {"type": "Ready", "status": "False"}]
+        return make.pod(statuses=[], phase="Failed", reason="Evicted", message="low on resource: memory", conditions=conditions)
+
+    assert registry.is_failing(make.bundle(HEALTHY, evicted(60)))
+    assert len(registry.diagnose(make.bundle(HEALTHY, evicted(60)))) == 1
+    assert not registry.is_failing(make.bundle(HEALTHY, evicted(6000)))
+    assert registry.diagnose(make.bundle(HEALTHY, evicted(6000))) == []
+
+
 def test_a_pod_without_creation_time_is_not_new() -> None:
     pod = Item(id="pod/x", kind=ItemKind.POD, value={"metadata": {"name": "x"}, "spec": {}, "status": {}})
     assert registry.is_failing(make.bundle(pod))

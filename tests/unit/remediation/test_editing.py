@@ -186,7 +186,7 @@ def attempt(content: bytes, wanted: Edit) -> bytes | None:
 
 
 @hypothesis.given(files(), SCALARS)
-@hypothesis.settings(deadline=None, max_examples=150)
+@hypothesis.settings(deadline=None, max_examples=150, derandomize=True)
 def test_setting_changes_only_its_lines_and_loads_as_intended(drawn: tuple[bytes, int, tuple[Any, ...], Any], new: Any) -> None:
     content, number, path, old = drawn
     before = documents.parse(content, F)
@@ -210,7 +210,7 @@ def test_setting_changes_only_its_lines_and_loads_as_intended(drawn: tuple[bytes
 
 
 @hypothesis.given(files(), SCALARS)
-@hypothesis.settings(deadline=None, max_examples=100)
+@hypothesis.settings(deadline=None, max_examples=100, derandomize=True)
 def test_adding_only_inserts_and_loads_as_intended(drawn: tuple[bytes, int, tuple[Any, ...], Any], new: Any) -> None:
     content, number, path, _ = drawn
     after = attempt(content, edit((*path[:2], "added"), None, {"deep": new}, operation=Operation.ADD, document=number))
@@ -224,6 +224,7 @@ def test_adding_only_inserts_and_loads_as_intended(drawn: tuple[bytes, int, tupl
 
 
 @hypothesis.given(st.text("ab\n\r", max_size=12), st.text("ab\n\r", max_size=12))
+@hypothesis.settings(deadline=None, derandomize=True)
 def test_a_diff_counts_and_rebuilds_both_sides(one: str, other: str) -> None:
     before, after = {F: one.encode()}, {F: other.encode()}
     text = diff.render_diff(before, after)

@@ -143,7 +143,7 @@ def test_the_repository_that_ran_is_right() -> None:
     fault = {"fault": "MissingRepository"}
     assert image(REPOSITORY, "ngnix:1.27", ran=["ngnix:1", "nginx:latest", "nginx:1.26", "web:1"], **fault) == ["nginx:1.26 Low"]
     assert image(REPOSITORY, "ngnix:1.27", make.tags("nginx", "1.27"), ran=["nginx:1.26"], **fault) == [
-        "nginx:1.27 Low", "nginx:1.26 Low", "docker.io/library/nginx:1.27 Medium",
+        "nginx:1.27 Low", "nginx:1.26 Low",
     ]  # fmt: skip
 
 
@@ -153,12 +153,16 @@ def test_the_one_near_name_of_siblings_or_registry_is_right() -> None:
     assert image(REPOSITORY, "registry.lokal:5000/shop/web:2", other, **fault) == ["registry.local:5000/shop/web:1 Medium"]
     listed = make.tags("registry.local:5000/shop/web", "1", "2")
     assert image(REPOSITORY, "registry.lokal:5000/shop/web:2", other, listed, **fault) == ["registry.local:5000/shop/web:2 Medium"]
-    assert image(REPOSITORY, "ngnix:1.27", make.tags("nginx", "1.27"), fault="MissingRepository") == ["docker.io/library/nginx:1.27 Medium"]
+    assert image(REPOSITORY, "ngnix:1.27", make.tags("nginx", "1.27"), fault="MissingRepository") == ["nginx:1.27 Medium"]
+    full = image(REPOSITORY, "docker.io/library/ngnix:1.27", make.tags("nginx", "1.27"), fault="MissingRepository")
+    assert full == ["docker.io/library/nginx:1.27 Medium"]
+    team = image(REPOSITORY, "bitnami/ngnix:1.27", make.tags("bitnami/nginx", "1.27"), fault="MissingRepository")
+    assert team == ["bitnami/nginx:1.27 Medium"]
     broken = make.sibling("api", "nginx:9.9")
     nearest = image(REPOSITORY, "ngnix:1.99", make.tags("nginx", "1.26", "1.27"), broken, fault="MissingRepository")
     assert nearest == ["nginx:1.27 High"]
     newest = image(REPOSITORY, "ngnix:stable", make.tags("nginx", "1.26", "1.27"), fault="MissingRepository")
-    assert newest == ["docker.io/library/nginx:1.27 High"]
+    assert newest == ["nginx:1.27 High"]
 
 
 def test_no_near_name_or_no_proven_tag_is_for_a_person() -> None:
@@ -208,5 +212,15 @@ def test_a_class_without_a_fix_says_so() -> None:
     assert refusal(repo.fix, repo.finding(IncidentClass.STORAGE)) == "NoFixForClass"
 
 
+def test_a_diagnosis_without_the_parameters_of_its_class_is_refused() -> None:
+    assert refusal(repo.fix, repo.finding(IncidentClass.OOM_KILLED)) == "NotEnoughKnown"
+    assert refusal(repo.fix, repo.finding(TAG)) == "NotEnoughKnown"
+
+
 def test_equal_proposals_are_given_once() -> None:
+    once = image(REPOSITORY, "ngnix:1.27", make.tags("nginx", "1.27"), ran=["nginx:1.27"], fault="MissingRepository")
+    assert once == ["nginx:1.27 Low"]
+
+
+def test_the_classes_with_a_fix_are_these() -> None:
     assert propose.FIXES.keys() == {IncidentClass.OOM_KILLED, TAG, REPOSITORY, IncidentClass.FAILED_HEALTH_CHECK}
