@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from selfheal.api.incident import IncidentClass
 from selfheal.diagnosis import reference
-from selfheal.diagnosis.evidence import Finding, Item, ItemKind
+from selfheal.diagnosis.evidence import Bundle, Finding, Item, ItemKind
 from selfheal.diagnosis.reading import Container, Reading, pod_containers, quote
 from selfheal.diagnosis.reference import Reference
 
@@ -60,6 +60,17 @@ class Pull:
                 "tags_known": self.tags is not None and self.tags.value.get("exists") is not None,
             },
         )
+
+
+WELL_KNOWN = (
+    "alpine", "busybox", "caddy", "debian", "eclipse-temurin", "elasticsearch", "golang", "haproxy",
+    "httpd", "mariadb", "memcached", "mongo", "mysql", "nginx", "node", "openjdk", "php",
+    "postgres", "python", "rabbitmq", "redis", "ruby", "tomcat", "traefik", "ubuntu",
+)  # fmt: skip
+"""Names of Docker's official images (hub.docker.com/u/library) that typing errors often mean."""
+
+MAX_ASKED = 8
+"""Repositories that a registry is asked about for one diagnosis."""
 
 
 def find(reading: Reading) -> Iterator[Finding]:
@@ -183,6 +194,35 @@ def _missing_repository(pull: Pull, tags: Item) -> Finding:
     return pull.finding(
         IncidentClass.IMAGE_PULL_BACK_OFF, cause, 0.95, "MissingRepository", tags, *_history(pull)
     )
+
+
+def worth_asking(bundle: Bundle) -> tuple[str, ...]:
+    """Return images whose repositories' tags would help, at most 8; failing ones come first.
+
+    Those are the failing images, what ran before them, and near names of siblings and well-known
+    images. Pure, may be repeated; nothing of it is proven until the registry has answered.
+    """
+    reading = Reading(bundle=bundle)
+    pulls = [
+        _read(reading, entry) for entry in reading.containers if entry.waiting_reason in WAITING
+    ]
+    known = [*sibling_images(reading), *WELL_KNOWN]
+    found = [
+        *(pull.container.image for pull in pulls),
+        *(image for pull in pulls for _, image in pull.ran),
+        *(image for pull in pulls for image in known if _is_near(pull.image, image)),
+    ]
+    by_repository: dict[str, str] = {}
+    for image in found:
+        by_repository.setdefault(reference.parse(image).repository, image)
+    return tuple(by_repository.values())[:MAX_ASKED]
+
+
+def _is_near(wanted: Reference, image: str) -> bool:
+    other = reference.parse(image)
+    same_path = other.path == wanted.path.lower() and other.host != wanted.host
+    near = reference.is_near_repository(wanted.repository.lower(), other.repository)
+    return other.valid and (same_path or near)
 
 
 def sibling_images(reading: Reading) -> Iterator[str]:

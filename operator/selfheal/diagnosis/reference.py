@@ -129,6 +129,11 @@ def only_near_repository(wanted: str, repositories: Iterable[str]) -> str | None
     return _best(scores)
 
 
+def is_near_repository(wanted: str, other: str) -> bool:
+    """Tell whether another repository differs by a slip of the pen at the most."""
+    return other != wanted and only_near_repository(wanted, [other]) is not None
+
+
 def _ratio(one: str, other: str) -> float:
     return difflib.SequenceMatcher(None, one, other).ratio()
 

@@ -204,3 +204,19 @@ def test_the_newest_plain_version_is_told_from_variants() -> None:
 )
 def test_repositories_are_compared_part_by_part(wanted: str, known: list[str], near: str | None) -> None:
     assert reference.only_near_repository(wanted, known) == near
+
+
+def test_the_registry_is_asked_about_what_may_be_meant() -> None:
+    def failing(image: str, *more: Item) -> tuple[str, ...]:
+        status = make.status(waiting="ImagePullBackOff", message="not found")
+        return images.worth_asking(make.bundle(make.pod(containers=[make.container(image=image)], statuses=[status]), *more))
+
+    assert failing("ngnix:1") == ("ngnix:1", "nginx")
+    history = [make.replica_set(2, []), make.replica_set(1, [make.container(image="nginx:1.25")])]
+    assert failing("ngnix:1", *history, make.sibling("a", "redis:7", "NGNIX")) == ("ngnix:1", "nginx:1.25")
+    moved = make.sibling("a", "registry.local:5000/shop/web:1", "registry.local:5000/shop/webs:1")
+    assert failing("registry.lokal:5000/shop/web:2", moved) == ("registry.lokal:5000/shop/web:2", "registry.local:5000/shop/web:1", "registry.local:5000/shop/webs:1")
+    assert failing("ghcr.io/library/nginx:1") == ("ghcr.io/library/nginx:1", "nginx")
+    assert images.worth_asking(make.bundle(make.pod())) == ()
+    many = [make.sibling(str(n), f"host{n}.example/shop/web:1") for n in range(20)]
+    assert len(failing("hostx.example/shop/web:1", *many)) == images.MAX_ASKED
