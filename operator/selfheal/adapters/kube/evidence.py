@@ -63,7 +63,7 @@ async def collect(
     pieces: dict[str, Callable[[], Awaitable[Found]]] = {
         "logs": lambda: logs.collect(api, namespace, pods[:MAX_LOG_PODS]),
         "counters": lambda: _read_counters(kubelets, pods),
-        "owners": lambda: _whole(surroundings.collect_owners(api, finder, target)),
+        "owners": lambda: surroundings.collect_owners(api, finder, target),
         "nodes": lambda: _whole(surroundings.collect_nodes(api, pods)),
         "claims": lambda: _whole(surroundings.collect_claims(api, target)),
         "services": lambda: _whole(surroundings.collect_services(api, target)),

@@ -8,6 +8,7 @@ from typing import Any
 
 from selfheal.adapters.kube import connection, kinds, redaction, targets
 from selfheal.diagnosis.evidence import Item, ItemKind
+from selfheal.domain import errors
 
 MAX_NODES = 50
 MAX_OF_KIND = 50
@@ -19,23 +20,26 @@ Stored = Mapping[str, Any]
 
 async def collect_owners(
     api: connection.Connection, finder: kinds.Kinds, target: targets.Target
-) -> list[Item]:
-    """Return the chain of controllers above the target, at most 5."""
+) -> tuple[list[Item], list[str]]:
+    """Return the chain of controllers above the target, at most 5, and where it breaks off."""
     items: list[Item] = []
     stored: Stored | None = target.stored
     while stored is not None and len(items) < 5:
         owner = kinds.controller_of(stored)
         if owner is None:
             break
-        path = await finder.find_path(
-            owner["apiVersion"], owner["kind"], target.namespace, owner["name"]
-        )
-        stored = await api.find(path) if path else None
+        try:
+            path = await finder.find_path(
+                owner["apiVersion"], owner["kind"], target.namespace, owner["name"]
+            )
+            stored = await api.find(path) if path else None
+        except errors.SelfHealError as error:
+            return items, [f"owner {owner['kind']}/{owner['name']}: {error}"]
         if stored is not None:
             typed = {"apiVersion": owner["apiVersion"], "kind": owner["kind"]} | dict(stored)
             identity = f"owner/{owner['kind']}/{owner['name']}"
             items.append(_item(identity, ItemKind.OWNER, redaction.clean_object(typed)))
-    return items
+    return items, []
 
 
 async def collect_nodes(api: connection.Connection, pods: Sequence[Stored]) -> list[Item]:

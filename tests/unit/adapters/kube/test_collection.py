@@ -332,6 +332,29 @@ async def test_the_chain_of_owners_is_followed_to_its_end() -> None:
     ]  # fmt: skip
 
 
+async def test_an_owner_that_may_not_be_read_ends_the_chain() -> None:
+    top = {
+        "uid": "t",
+        "controller": True,
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "name": "t",
+    }
+    middle = top | {"uid": "m", "kind": "ReplicaSet", "name": "m"}
+    api = Api(
+        {
+            f"{NS}/pods/x": {"metadata": {"name": "x", "ownerReferences": [middle]}},
+            f"{APPS}/replicasets/m": {"metadata": {"name": "m", "ownerReferences": [top]}},
+            f"{APPS}/deployments/t": errors.Forbidden("no right"),
+        }
+    )
+    bundle = await cluster.KubeCluster(api).collect_evidence(
+        "ns", TargetRef(kind="Pod", name="x"), NOW
+    )
+    assert [item.id for item in bundle.of(ItemKind.OWNER)] == ["owner/ReplicaSet/m"]
+    assert "owner Deployment/t: no right" in bundle.gaps
+
+
 async def test_what_a_container_serves_is_asked_where_its_probe_fails() -> None:
     api = build_api()
     container = {
