@@ -97,7 +97,8 @@ def _diagnosis(status: IncidentStatus, facts: Facts, minimum_confidence: float) 
 def _before(
     status: IncidentStatus, names: Sequence[CheckResult], facts: Facts
 ) -> VerificationStatus | None:
-    if not names or status.verification is not None:
+    known = [check.name for check in status.verification.checks] if status.verification else []
+    if not names or known == [check.name for check in names]:
         return status.verification
     return VerificationStatus(
         checks=[CheckStatus(name=c.name, before=c.holds, message=c.message) for c in names]
@@ -173,7 +174,7 @@ def _delivery_state(facts: Facts) -> str:
 def _verification(
     status: IncidentStatus, results: Sequence[CheckResult] | None, now: dt.datetime
 ) -> IncidentStatus:
-    if results is None or status.phase is Phase.ANALYSIS_IN_PROGRESS:
+    if results is None:
         return status
     known = {c.name: c for c in status.verification.checks} if status.verification else {}
     started = status.verification.started_at if status.verification else None

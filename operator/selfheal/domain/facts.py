@@ -329,4 +329,5 @@ class Facts:
     checks: Sequence[CheckResult] | None = None
     duplicate: DuplicateFacts | None = None
     leftovers: Sequence[PullRequestFacts] | None = None  # open ones of earlier runs
+    leftover_branches: Sequence[str] = ()  # ours of earlier runs, without a pull request
     observed: frozenset[str] = frozenset()  # names of the fields that were looked at

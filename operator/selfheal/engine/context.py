@@ -11,6 +11,9 @@ from selfheal.domain.facts import Facts
 from selfheal.domain.view import View
 from selfheal.engine.deps import Deps, Systems
 
+OUTLIVES_RUN = frozenset({"ticket", "workload", "repository"})
+"""Facts that do not depend on the run in which they were observed."""
+
 
 @dataclasses.dataclass(kw_only=True)
 class Context:
@@ -53,6 +56,14 @@ class Context:
             policy=self.policy.spec,
             repository=self.repository,
             now=self.now,
+        )
+
+    def forget_run(self) -> None:
+        """Drop what was observed of the run that has just ended; the next decision asks afresh."""
+        kept = self.facts.observed & OUTLIVES_RUN
+        fields = {name: getattr(self.facts, name) for name in kept}
+        self.facts = Facts(
+            policy=self.facts.policy, ticket_missing=self.facts.ticket_missing, observed=kept, **fields
         )
 
     def learn(self, **fields: object) -> None:

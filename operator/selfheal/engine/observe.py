@@ -7,6 +7,7 @@ import datetime as dt
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
+from selfheal import ports
 from selfheal.api.incident import IncidentClass, Phase
 from selfheal.domain import effects, errors, phases
 from selfheal.domain.facts import DuplicateFacts, PullRequestState, TicketFacts
@@ -232,18 +233,29 @@ async def read_duplicate(context: Context) -> dict[str, Any]:
 
 
 async def read_leftovers(context: Context) -> dict[str, Any]:
-    """Find open pull requests of earlier runs by branch prefix."""
+    """Find what earlier runs left, by branch prefix: open pull requests, and branches without one."""
     if context.repository is None:
-        return {"leftovers": ()}
+        return {"leftovers": (), "leftover_branches": ()}
     code = require_code(context.systems)
+    repository = context.repository.repository
     meta = context.incident.metadata
     prefix = effects.compute_branch_prefix(meta.namespace, meta.name, context.uid)
-    found = []
-    for name in await code.list_branches(context.repository.repository, prefix):
-        pull = await code.find_pull_request(context.repository.repository, name, "")
+    pulls, unused = [], []
+    for name in await code.list_branches(repository, prefix):
+        pull = await code.find_pull_request(repository, name, "")
         if pull is not None and pull.state is PullRequestState.OPEN:
-            found.append(pull)
-    return {"leftovers": tuple(found)}
+            pulls.append(pull)
+        if pull is None and await _is_untouched(context, code, name):
+            unused.append(name)
+    return {"leftovers": tuple(pulls), "leftover_branches": tuple(unused)}
+
+
+async def _is_untouched(context: Context, code: ports.CodeHost, name: str) -> bool:
+    """Say whether the head of a branch is still our own commit; a person's push makes it theirs."""
+    if context.repository is None:
+        return False
+    branch = await code.find_branch(context.repository.repository, name)
+    return branch is not None and (branch.effect_key or "").startswith(f"{context.uid}/")
 
 
 async def read_adoption(context: Context) -> dict[str, Any]:

@@ -159,10 +159,15 @@ async def _reserve_merge(context: Context) -> None:
 
 
 async def close(context: Context, effect: Effect) -> Outcome:
-    """Close a pull request of ours and delete its branch."""
+    """Close a pull request of ours, saying why where no milestone says it, and delete its branch."""
     code = require_code(context.systems)
     known = context.status.pull_request
     repository = known.repository if known else _mapped(context).repository
+    if known is None or known.number != effect.number:
+        body = f"Closed: {effect.why} (run {context.status.run} of `{context.incident.key}`)."
+        await code.ensure_pull_request_comment(
+            repository, effect.number, marker=effect.key, body=body
+        )
     await code.close_pull_request(repository, effect.number)
     branch = effect.branch or (known.branch if known else "")
     if branch:

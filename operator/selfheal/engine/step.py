@@ -113,6 +113,8 @@ def _take_in(context: Context) -> None:
     context.unknown_status = None
     if ticket is not None and context.view().tracked and not context.facts.ticket_missing:
         derived = derive.derive(context.status, ticket, context.now)
+        if derived.status.run != context.status.run:
+            context.forget_run()
         context.status = derived.status
         context.unknown_status = derived.unknown_status
     context.status = absorb.absorb(

@@ -42,8 +42,9 @@ def key_comment(key: str) -> str:
 
 
 def has_key(body: str | None, key: str) -> bool:
-    """Return whether the body carries this very key."""
-    return key in _KEY_IN_BODY.findall(body or "")
+    """Return whether the body carries this very key; an empty key: any key of ours."""
+    found = _KEY_IN_BODY.findall(body or "")
+    return key in found if key else bool(found)
 
 
 def with_status(body: str, block: str) -> str:

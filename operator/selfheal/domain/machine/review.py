@@ -51,7 +51,7 @@ def _branch(view: View) -> str:
 
 
 def _leftovers(view: View) -> Act | None:
-    """Close what earlier runs left open, unless a person keeps it."""
+    """Close what earlier runs left open, unless a person keeps it, and delete unused branches."""
     if view.status.run == 1:
         return None
     for pull in view.fact("leftovers") or ():
@@ -60,6 +60,9 @@ def _leftovers(view: View) -> Act | None:
                 EffectKind.CLOSE_PULL_REQUEST,
                 number=pull.number, branch=pull.branch, why="a newer run replaces it",
             )  # fmt: skip
+    for name in view.facts.leftover_branches:
+        if name != _branch(view):
+            return view.act(EffectKind.DELETE_BRANCH, branch=name)
     return None
 
 
