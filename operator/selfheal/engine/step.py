@@ -44,6 +44,9 @@ ROUNDS = 6
 CLOSES_INTENT = (errors.Stalled, errors.RateLimited, errors.HandOver)
 """Errors after which it is known that nothing was made, so that the intent may be closed."""
 
+CLOCK_RUNS = frozenset({"SourceNotFound", "SourceAmbiguous", "TargetNotFound"})
+"""Stalls that a person mends in the incident's own world: looked for until the time-out (api.md)."""
+
 PLANNED_AHEAD = NEEDS_INTENT - {EffectKind.CREATE_TICKET}
 """A creation saves its own intent, so that one found open means that it may have been tried."""
 
@@ -102,7 +105,9 @@ async def _step(context: Context) -> Requeue:
         wait = Wait(reason=error.reason, message=error.message, after=error.after)
         return await _rest(context, wait)
     except errors.Stalled as error:
-        return await _rest(context, Stall(reason=error.reason, message=error.message))
+        pauses = error.reason not in CLOCK_RUNS
+        stall = Stall(reason=error.reason, message=error.message, pauses_clock=pauses)
+        return await _rest(context, stall)
     except errors.Transient as error:
         return await _back_off(context, error)
 
@@ -237,8 +242,16 @@ async def _save_intent(context: Context, effect: Effect) -> None:
         if same_move or saved.key == effect.key:
             return
     context.status = with_intent(context, effect)
-    await _save(context, message=None)
+    await _save(context, message=None, stalled=_standing_stall(context))
     context.fresh_intent = effect.key
+
+
+def _standing_stall(context: Context) -> tuple[str, str] | None:
+    """Return the stall that stands: trying once more does not end it, only succeeding does."""
+    for condition in context.incident.status.conditions:
+        if condition.type == "Stalled":
+            return condition.reason, condition.message
+    return None
 
 
 def with_intent(context: Context, effect: Effect) -> IncidentStatus:
