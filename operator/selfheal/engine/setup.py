@@ -40,9 +40,16 @@ async def load(deps: Deps, incident: Incident) -> Context:
         status=incident.status,
         facts=Facts(policy=_policy_facts(deps, policy, incident, problem, now)),
         now=now,
+        degraded=_degraded(incident),
     )
     context.status = begin(context)
     return context
+
+
+def _degraded(incident: Incident) -> str | None:
+    """Return why the last model run fell back to the rules; it stands until a run succeeds."""
+    found = [c.message for c in incident.status.conditions if c.type == "ModelDegraded"]
+    return found[0] if found else None
 
 
 async def _policy(deps: Deps, incident: Incident) -> tuple[Policy, str | None]:

@@ -300,7 +300,8 @@ async def _look_again(context: Context, effect: Effect) -> None:
 
 def _settle(context: Context, effect: Effect, outcome: Outcome) -> None:
     context.learn(**outcome.facts)
-    context.degraded = outcome.degraded
+    if outcome.degraded or outcome.usage.model_calls:
+        context.degraded = outcome.degraded
     status = context.status
     status = status.evolve(usage=add_usage(status.usage, outcome.usage), backoff=Backoff())
     if effect.kind in NEEDS_INTENT and effect.kind is not EffectKind.MOVE_TICKET:
