@@ -361,9 +361,8 @@ class World:
 
     @property
     def ticket(self) -> facts.TicketFacts:
-        """The only ticket."""
-        (only,) = self.tracker.tickets.values()
-        return only.facts
+        """The incident's ticket: the only one, or the first one."""
+        return next(iter(self.tracker.tickets.values())).facts
 
     @property
     def pull(self) -> facts.PullRequestFacts:

@@ -38,6 +38,7 @@ def absorb(
     status = _target(status, facts, now)
     status = _ticket(status, facts)
     status = _diagnosis(status, facts, minimum_confidence)
+    status = _duplicate(status, facts)
     status = _fix(status, facts)
     status = _pull_request(status, facts)
     status = _deployment(status, facts, repository)
@@ -92,6 +93,12 @@ def _diagnosis(status: IncidentStatus, facts: Facts, minimum_confidence: float) 
             container=found.container,
         )
     )
+
+
+def _duplicate(status: IncidentStatus, facts: Facts) -> IncidentStatus:
+    if facts.duplicate is None or status.phase is not Phase.ANALYSIS_COMPLETE:
+        return status
+    return status.evolve(duplicate_of=facts.duplicate.primary)
 
 
 def _before(

@@ -26,6 +26,7 @@ class EffectKind(enum.StrEnum):
     MERGE_PULL_REQUEST = "merge-pull-request"  # head sha
     CLOSE_PULL_REQUEST = "close-pull-request"  # decided from facts
     DELETE_BRANCH = "delete-branch"  # decided from facts
+    LINK_TICKET = "link-ticket"  # the tracker keeps one link between two tickets
     OPEN_REVERT = "open-revert"  # head branch and key in the body
 
 
@@ -61,6 +62,7 @@ class Milestone(enum.StrEnum):
     HANDOVER = "handover"
     PRECONDITION = "precondition"
     CLOSED = "closed"
+    DUPLICATE = "duplicate"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -66,6 +66,13 @@ class Context:
             policy=self.facts.policy, ticket_missing=self.facts.ticket_missing, observed=kept, **fields
         )
 
+    def forget(self, *names: str) -> None:
+        """Have facts read again when the next decision asks for them."""
+        observed = self.facts.observed - set(names)
+        self.facts = dataclasses.replace(
+            self.facts, observed=observed, **dict.fromkeys(names)  # type: ignore[arg-type]
+        )
+
     def learn(self, **fields: object) -> None:
         """Add observed facts by name."""
         names = frozenset(fields) | self.facts.observed

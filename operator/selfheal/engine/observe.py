@@ -23,12 +23,12 @@ PLAN: Mapping[Phase, frozenset[str]] = {
     Phase.INCIDENT_DETECTED: frozenset({"ticket", "workload"}),
     Phase.ANALYSIS_IN_PROGRESS: frozenset({"ticket", "workload", "diagnosis"}),
     Phase.ANALYSIS_COMPLETE: frozenset({"ticket", "checks", "duplicate"}),
-    Phase.FIX_GENERATION_IN_PROGRESS: frozenset({"ticket", "proposal"}),
+    Phase.FIX_GENERATION_IN_PROGRESS: frozenset({"ticket", "proposal", "workload"}),
     Phase.FIX_GENERATED: frozenset({"ticket", "checks"}),
     Phase.PR_CREATION_IN_PROGRESS: frozenset({"ticket", "pull_request", "branch"}),
     Phase.PR_CREATED: frozenset({"ticket", "pull_request", "checks"}),
     Phase.PR_UNDER_REVIEW: frozenset({"ticket", "pull_request", "checks"}),
-    Phase.PR_APPROVED: frozenset({"ticket", "pull_request"}),
+    Phase.PR_APPROVED: frozenset({"ticket", "pull_request", "workload"}),
     Phase.PR_MERGED: frozenset({"ticket", "pull_request", "delivery", "carries_change"}),
     Phase.DEPLOYMENT_IN_PROGRESS: frozenset(
         {"ticket", "pull_request", "delivery", "carries_change"}

@@ -17,6 +17,7 @@ PERFORMERS: Mapping[EffectKind, Performer] = {
     EffectKind.MOVE_TICKET: perform_ticket.move_ticket,
     EffectKind.SAVE_TICKET_MIRROR: perform_ticket.save_mirror,
     EffectKind.COMMENT_TICKET: perform_ticket.comment,
+    EffectKind.LINK_TICKET: perform_ticket.link_duplicate,
     EffectKind.TRIAGE: perform_analysis.triage,
     EffectKind.ANALYSE: perform_analysis.analyse,
     EffectKind.GENERATE_FIX: perform_fix.generate_fix,

@@ -146,3 +146,18 @@ async def comment(context: Context, effect: Effect) -> Outcome:
     if effect.milestone.value == "handover" and context.spec.escalation.assignee:
         await tracker.assign_ticket(ticket.key, context.spec.escalation.assignee)
     return Outcome(ref=identity, usage=usage, degraded=degraded)
+
+
+async def link_duplicate(context: Context, effect: Effect) -> Outcome:
+    """Link the ticket as a duplicate of the primary's, where the primary has one."""
+    ticket, primary = context.status.ticket, context.status.duplicate_of
+    if ticket is None or primary is None:
+        raise errors.Conflict("a link without a ticket or primary")
+    try:
+        other = (await context.deps.store.get_incident(primary)).status.ticket
+    except errors.NotFound as error:
+        raise errors.Conflict(f"{primary} is gone") from error
+    if other is None:
+        return Outcome()
+    await require_tracker(context.systems).ensure_ticket_link(ticket.key, other.key)
+    return Outcome(ref=other.key)

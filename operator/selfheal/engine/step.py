@@ -122,6 +122,7 @@ def _take_in(context: Context) -> None:
             context.forget_run()
         context.status = derived.status
         context.unknown_status = derived.unknown_status
+    target = context.status.target
     context.status = absorb.absorb(
         context.status,
         context.facts,
@@ -129,6 +130,8 @@ def _take_in(context: Context) -> None:
         minimum_confidence=context.spec.agents.minimum_confidence,
         now=context.now,
     )
+    if context.status.target != target:
+        context.forget("workload")  # what was read was of no target, or of another one
 
 
 async def _decide(context: Context) -> Decision:

@@ -9,7 +9,7 @@ from selfheal.domain import clock
 from selfheal.domain.decisions import Act, Advance, Decision, Escalate, Stall, Wait
 from selfheal.domain.effects import EffectKind, Milestone
 from selfheal.domain.facts import PullRequestState
-from selfheal.domain.machine import analysis, delivery, ending, fixing, review
+from selfheal.domain.machine import analysis, delivery, ending, fixing, recovery, review
 from selfheal.domain.machine.mirrors import mirror_pull_request, mirror_ticket
 from selfheal.domain.view import View
 
@@ -138,6 +138,18 @@ def check_closed(view: View) -> Decision | None:
     )
 
 
+def check_target_gone(view: View) -> Decision | None:
+    """A target that went away before the merge ends the incident, if it stays away."""
+    before_merge = view.is_at_least(Phase.ANALYSIS_COMPLETE) and not view.is_at_least(
+        Phase.PR_MERGED
+    )
+    workload, pull = view.facts.workload, view.facts.pull_request
+    merged = pull is not None and pull.state is PullRequestState.MERGED
+    if not before_merge or view.dry or merged or workload is None or workload.exists:
+        return None
+    return recovery.gone(view) if view.status.target_seen else None
+
+
 def check_timeout(view: View) -> Decision | None:
     """A phase that took too long is handed to a person."""
     limit = clock.compute_timeout(view.phase, view.policy, view.repository, view.status)
@@ -166,5 +178,6 @@ CHECKS: tuple[Check, ...] = (
     check_detached,
     check_open_move,
     check_closed,
+    check_target_gone,
     check_timeout,
 )

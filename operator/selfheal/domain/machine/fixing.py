@@ -43,14 +43,25 @@ def precondition(view: View, missing: str) -> Decision:
 
 def _preview(view: View) -> Decision:
     fixable = view.repository is not None and _refused_by_policy(view) is None
-    if fixable and view.status.fix is None and view.status.attempts.fix == 0:
-        return view.act(EffectKind.GENERATE_FIX, attempt=1)
+    attempt = _preview_attempt(view) if fixable and view.status.fix is None else None
+    if attempt is not None:
+        return view.act(EffectKind.GENERATE_FIX, attempt=attempt)
     return Wait(
         reason="DryRun",
         message="Dry run: rests here; the would-be change stands in status.fix.preview.",
         after=view.poll_ticket,
         pauses_clock=True,
     )
+
+
+def _preview_attempt(view: View) -> int | None:
+    """Preview once; an attempt that a crash cut off is spent if it may have asked a model."""
+    spent, intent = view.status.attempts.fix, view.status.intent
+    if intent is None or intent.kind != EffectKind.GENERATE_FIX:
+        return 1 if spent == 0 else None
+    if not (view.facts.policy.cut_off and view.facts.policy.has_model):
+        return max(spent, 1)
+    return spent + 1 if spent < view.policy.attempts.fix else None
 
 
 def _refused_by_policy(view: View) -> Decision | None:

@@ -6,6 +6,7 @@ import datetime as dt
 
 from selfheal.api.incident import Phase, Resolution
 from selfheal.domain.decisions import Advance, Decision, Stall, Wait
+from selfheal.domain.effects import EffectKind, Milestone
 from selfheal.domain.view import View
 
 LOOK_AGAIN = dt.timedelta(seconds=10)
@@ -67,9 +68,14 @@ def duplicate(view: View) -> Decision | None:
     if found is None or found.primary is None:
         return None
     if found.primary_phase is Phase.INCIDENT_RESOLVED:
+        if holding_since(view) is None:
+            return None  # its end did not mend this one
         ended = recovered(view)
         if ended is not None:
             return ended
+    linked = view.comment(Milestone.DUPLICATE, on=EffectKind.LINK_TICKET)
+    if linked is not None and view.tracked and view.status.ticket is not None:
+        return linked
     handed = found.primary_phase is Phase.INCIDENT_REQUIRES_HUMAN
     state = "was handed to a person" if handed else "is being worked on"
     return Wait(
