@@ -50,7 +50,9 @@ class Process:
         self.before_call(name)
         return last
 
-    async def call(self, name: str, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    async def call(
+        self, name: str, method: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Any:
         """Call a port's method, and die if this was the last call."""
         last = self._begin(name)
         answer = await method(*args, **kwargs)

@@ -52,7 +52,10 @@ async def assert_goes_on(world: World) -> None:
     assert world.clock.seconds - before <= 61
     await world.run_to_end()
     assert world.status.resolution is Resolution.FIXED, world.describe()
-    assert world.tracker.created["ticket"] == len(world.tracker.tickets) or world.incident.spec.ticket_key
+    assert (
+        world.tracker.created["ticket"] == len(world.tracker.tickets)
+        or world.incident.spec.ticket_key
+    )
 
 
 async def test_unknown_policy() -> None:
@@ -109,7 +112,10 @@ async def test_code_host_goes_down() -> None:
     world.code.outage = errors.Unauthorized("GitHub refuses the token", system="github")
     world.file_incident()
     await assert_stalls(
-        world, reason="CredentialsRefused", says="GitHub refuses", at=Phase.FIX_GENERATION_IN_PROGRESS
+        world,
+        reason="CredentialsRefused",
+        says="GitHub refuses",
+        at=Phase.FIX_GENERATION_IN_PROGRESS,
     )
     assert world.status.attempts.fix <= 1
     world.code.outage = None
@@ -119,7 +125,9 @@ async def test_code_host_goes_down() -> None:
 
 async def test_cluster_goes_down() -> None:
     world = fresh()
-    world.cluster.outage = errors.Forbidden("pods are forbidden: bind the ClusterRole", system="k8s")
+    world.cluster.outage = errors.Forbidden(
+        "pods are forbidden: bind the ClusterRole", system="k8s"
+    )
     world.file_incident()
     await assert_stalls(world, reason="PermissionDenied", says="bind the ClusterRole")
     world.cluster.outage = None

@@ -98,7 +98,9 @@ async def test_wire_breaks_at_every_call(error: errors.SelfHealError, after: boo
     calm = await live()
     expected = comparable(calm)
     for number, name in enumerate(calm.calls, start=1):
-        sampled = is_write(name) or (not after and (number % EVERY_NTH_READ == 0 or follows_write(calm.calls, number)))
+        sampled = is_write(name) or (
+            not after and (number % EVERY_NTH_READ == 0 or follows_write(calm.calls, number))
+        )
         if not name.startswith(OUTSIDE) or not sampled:
             continue
         world = await live(Process(crash_at=number, after=after, fault=error))
@@ -139,9 +141,7 @@ async def test_killed_around_every_model_call() -> None:
     assert len(tried) >= 5
     for number in tried:
         for after in (False, True):
-            world = await live(
-                Process(crash_at=number, after=after), model=PlausibleModel()
-            )
+            world = await live(Process(crash_at=number, after=after), model=PlausibleModel())
             why = f"killed {'after' if after else 'before'} call {number}, {calm.calls[number - 1]}"
             assert_made_once(world, why)
             assert world.model is not None

@@ -46,8 +46,12 @@ def outside_writes(world: World) -> int:
 @pytest.mark.parametrize("how", ["spec", "mode", "flag"])
 async def test_dry_run_writes_nothing_and_previews(how: str) -> None:
     world = fresh(dry_run=how == "flag")
-    world.file_incident(policy_spec(mode="Observe") if how == "mode" else None, dryRun=how == "spec")
-    await world.run_until(lambda w: w.status.fix is not None and w.status.message.startswith("Dry run"))
+    world.file_incident(
+        policy_spec(mode="Observe") if how == "mode" else None, dryRun=how == "spec"
+    )
+    await world.run_until(
+        lambda w: w.status.fix is not None and w.status.message.startswith("Dry run")
+    )
     await world.run_for(2 * HOUR)
     assert world.phase is Phase.ANALYSIS_COMPLETE
     assert outside_writes(world) == 0
@@ -63,7 +67,9 @@ async def test_dry_run_writes_nothing_and_previews(how: str) -> None:
 async def test_leaving_dry_run_begins_a_new_run() -> None:
     world = fresh()
     world.file_incident(dryRun=True)
-    await world.run_until(lambda w: w.status.fix is not None and w.status.message.startswith("Dry run"))
+    await world.run_until(
+        lambda w: w.status.fix is not None and w.status.message.startswith("Dry run")
+    )
     world.change_incident(dryRun=False)
     await world.run_until(Phase.INCIDENT_DETECTED)
     assert world.status.run == 2
@@ -220,7 +226,10 @@ async def test_changes_requested_and_approved_after_all() -> None:
     await world.run_to_end()
     assert world.status.run == 1
     assert world.status.resolution is Resolution.FIXED
-    assert Phase.PR_UNDER_REVIEW in world.phases()[world.phases().index(Phase.INCIDENT_REQUIRES_HUMAN) :]
+    assert (
+        Phase.PR_UNDER_REVIEW
+        in world.phases()[world.phases().index(Phase.INCIDENT_REQUIRES_HUMAN) :]
+    )
 
 
 async def test_closed_unmerged() -> None:
@@ -243,7 +252,10 @@ async def test_nobody_reviews() -> None:
     world.file_incident()
     await world.run_until(Phase.INCIDENT_REQUIRES_HUMAN, steps=20_000)
     assert world.status.handover is not None
-    assert (world.status.handover.reason, world.status.handover.phase) == ("Timeout", Phase.PR_CREATED)
+    assert (world.status.handover.reason, world.status.handover.phase) == (
+        "Timeout",
+        Phase.PR_CREATED,
+    )
     assert 24 * HOUR <= world.clock.seconds <= 24.1 * HOUR
     assert world.pull.state is PullRequestState.OPEN
 
@@ -307,7 +319,9 @@ async def test_healthy_from_the_start() -> None:
     world.cluster.remove(NAMESPACE, "Deployment", "checkout")
     world.apply_source(SOURCE.encode())
     world.file_incident()
-    await world.run_until(lambda w: w.phase in (Phase.INCIDENT_RESOLVED, Phase.INCIDENT_REQUIRES_HUMAN))
+    await world.run_until(
+        lambda w: w.phase in (Phase.INCIDENT_RESOLVED, Phase.INCIDENT_REQUIRES_HUMAN)
+    )
     assert world.status.resolution is Resolution.RECOVERED, world.describe()
 
 
@@ -371,7 +385,9 @@ async def test_moved_by_annotation_without_a_tracker() -> None:
     world = World()
     world.file_incident(policy_spec(tracker={"type": "None"}))
     await world.run_until(Phase.PR_CREATED)
-    world.store.annotate(KEY, "selfheal.dev/transition-to", "INCIDENT_REQUIRES_HUMAN/1", manager="ann")
+    world.store.annotate(
+        KEY, "selfheal.dev/transition-to", "INCIDENT_REQUIRES_HUMAN/1", manager="ann"
+    )
     world.wake()
     await world.run_until(Phase.INCIDENT_REQUIRES_HUMAN)
     assert world.status.history[-1].by == "ann (unproven)"

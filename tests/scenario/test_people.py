@@ -53,7 +53,11 @@ def assert_obeyed(world: World, *, run: int = 2) -> None:
     assert world.phases()[-14:] == CHAIN[1:], "the second run goes through every phase"
     assert world.phase is Phase.INCIDENT_RESOLVED
     assert len(world.tracker.tickets) == 1
-    opened = [p for p in world.code.repo().pulls if world.code.repo().view(p).state is PullRequestState.OPEN]
+    opened = [
+        p
+        for p in world.code.repo().pulls
+        if world.code.repo().view(p).state is PullRequestState.OPEN
+    ]
     assert opened == []
 
 
@@ -117,7 +121,9 @@ async def test_taken_over_in_the_middle_of_a_step(call: str, number: int) -> Non
     world.file_incident()
     moving_before(world, call, number)
     await world.run_until(
-        lambda w: w.phase is Phase.INCIDENT_REQUIRES_HUMAN or w.status.message.startswith("Resolved")
+        lambda w: (
+            w.phase is Phase.INCIDENT_REQUIRES_HUMAN or w.status.message.startswith("Resolved")
+        )
     )
     if world.phase is Phase.INCIDENT_RESOLVED:
         assert world.calls.count(call) < number, "there was no such call to be moved before"
@@ -271,6 +277,7 @@ async def test_moved_into_a_phase_without_its_precondition() -> None:
     assert world.phase is Phase.DEPLOYMENT_IN_PROGRESS
     assert world.condition("Stalled").reason == "PreconditionMissing"
     assert world.milestones().count("precondition") == 1
+    assert "needs a merged pull request" in world.ticket.comments[-1].body
     await world.run_for(1800)
     assert world.phase is Phase.INCIDENT_REQUIRES_HUMAN, world.describe()
 

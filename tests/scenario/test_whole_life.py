@@ -56,7 +56,9 @@ async def test_one_line_is_changed(world: World) -> None:
         "-              memory: 64Mi   # was enough in spring",
         "+              memory: 128Mi   # was enough in spring",
     ]
-    container = next(iter(world.cluster.objects.values()))["spec"]["template"]["spec"]["containers"][0]
+    container = next(iter(world.cluster.objects.values()))["spec"]["template"]["spec"][
+        "containers"
+    ][0]
     assert container["resources"]["limits"] == {"memory": "128Mi"}
     assert "readinessProbe" in container
 

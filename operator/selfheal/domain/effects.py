@@ -72,7 +72,7 @@ class Effect:
     kind: EffectKind
     key: str
     to: Phase | None = None  # MOVE_TICKET
-    why: str = ""  # MOVE_TICKET, CLOSE_PULL_REQUEST
+    why: str = ""  # MOVE_TICKET, CLOSE_PULL_REQUEST, and what a comment adds
     milestone: Milestone | None = None  # COMMENT_TICKET, COMMENT_PULL_REQUEST
     number: int = 0  # pull request concerned
     branch: str = ""  # DELETE_BRANCH, PUSH_BRANCH

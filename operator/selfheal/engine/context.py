@@ -63,14 +63,19 @@ class Context:
         kept = self.facts.observed & OUTLIVES_RUN
         fields = {name: getattr(self.facts, name) for name in kept}
         self.facts = Facts(
-            policy=self.facts.policy, ticket_missing=self.facts.ticket_missing, observed=kept, **fields
+            policy=self.facts.policy,
+            ticket_missing=self.facts.ticket_missing,
+            observed=kept,
+            **fields,
         )
 
     def forget(self, *names: str) -> None:
         """Have facts read again when the next decision asks for them."""
         observed = self.facts.observed - set(names)
         self.facts = dataclasses.replace(
-            self.facts, observed=observed, **dict.fromkeys(names)  # type: ignore[arg-type]
+            self.facts,
+            observed=observed,
+            **dict.fromkeys(names),  # type: ignore[arg-type]
         )
 
     def learn(self, **fields: object) -> None:

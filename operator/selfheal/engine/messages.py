@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from selfheal.api.incident import Incident, IncidentStatus
+from selfheal.api.incident import DiagnosisStatus, Incident, IncidentStatus
 from selfheal.domain.effects import Milestone
 from selfheal.domain.facts import ProposalFacts
 
@@ -140,8 +140,8 @@ def _precondition(
     incident: Incident, status: IncidentStatus, proposal: ProposalFacts | None
 ) -> str:
     return (
-        f"**{status.phase} cannot be worked on:** {status.message or 'something it needs is missing.'}"
-        " Move the ticket to an earlier status, or to Done if the work is finished."
+        f"**{status.phase} cannot be worked on.** Move the ticket to an earlier status, or to Done "
+        "if the work is finished."
     )
 
 
@@ -174,6 +174,12 @@ def render_commit_message(summary: str, incident: Incident, status: IncidentStat
     return f"{summary}\n\n{cause}{ticket}"
 
 
+def _certainty(diagnosis: DiagnosisStatus | None) -> str:
+    if diagnosis is None:
+        return "No diagnosis."
+    return f"Class `{diagnosis.class_}`, confidence {diagnosis.confidence:.2f}, by {diagnosis.by}."
+
+
 def render_pull_request(
     incident: Incident,
     status: IncidentStatus,
@@ -181,7 +187,7 @@ def render_pull_request(
     *,
     prose: str = "",
 ) -> str:
-    """Return the body of a pull request; ``content`` has why, arithmetic, rollback, checks, risk."""
+    """Return the body of a pull request; ``content``: summary, arithmetic, risk, rollback."""
     diagnosis = status.diagnosis
     ticket = status.ticket
     return "\n".join(
@@ -192,8 +198,7 @@ def render_pull_request(
             "",
             diagnosis.cause if diagnosis else incident.spec.summary,
             "",
-            f"Class `{diagnosis.class_ if diagnosis else ''}`, confidence "
-            f"{diagnosis.confidence if diagnosis else 0:.2f}, by {diagnosis.by if diagnosis else ''}.",
+            _certainty(diagnosis),
             "",
             "## The numbers",
             "",

@@ -233,7 +233,7 @@ async def read_duplicate(context: Context) -> dict[str, Any]:
 
 
 async def read_leftovers(context: Context) -> dict[str, Any]:
-    """Find what earlier runs left, by branch prefix: open pull requests, and branches without one."""
+    """Find what earlier runs left: open pull requests, and branches without one."""
     if context.repository is None:
         return {"leftovers": (), "leftover_branches": ()}
     code = require_code(context.systems)

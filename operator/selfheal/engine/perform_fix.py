@@ -90,7 +90,9 @@ async def _generate(
             "proposal": serialise.proposal_to_json(proposal),
             "after": after,
             "explanation": explanation,
-            "original": {path: tree.files[path].decode() for path in proposal.files if path in tree.files},
+            "original": {
+                path: tree.files[path].decode() for path in proposal.files if path in tree.files
+            },
         },
     )  # fmt: skip
     await store_transcript(context, "fix", attempt, choice.transcript)
@@ -118,7 +120,7 @@ async def _prove_first(
     files: Mapping[str, bytes],
     live: Mapping[str, Any],
 ) -> tuple[Proposal, Mapping[str, Any]]:
-    """Return the first proposal that passes guards, comparison and dry run; else the last refusal."""
+    """Return the first proposal that passes every proof; raises the last refusal."""
     refusal: Refusal | None = None
     for proposal in proposals:
         try:
@@ -148,9 +150,7 @@ async def _prove(
     after = _rendered(edited, mapped.path, source)
     place = (source.file, source.document)
     edits = [edit for edit in proposal.edits if (edit.file, edit.document) == place]
-    compare.check_equivalence(
-        rendered_before=before, rendered_after=after, live=live, edits=edits
-    )
+    compare.check_equivalence(rendered_before=before, rendered_after=after, live=live, edits=edits)
     answer = await context.deps.cluster.dry_run_update(
         compare.intended_manifest(live, proposal, source)
     )

@@ -159,7 +159,7 @@ async def _reserve_merge(context: Context) -> None:
 
 
 async def close(context: Context, effect: Effect) -> Outcome:
-    """Close a pull request of ours, saying why where no milestone says it, and delete its branch."""
+    """Close a pull request of ours and delete its branch, saying why where no milestone does."""
     code = require_code(context.systems)
     known = context.status.pull_request
     repository = known.repository if known else _mapped(context).repository

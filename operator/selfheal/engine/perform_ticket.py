@@ -120,7 +120,7 @@ async def comment(context: Context, effect: Effect) -> Outcome:
     if ticket is None or effect.milestone is None:
         raise errors.Conflict("a comment without a ticket or milestone")
     found = await observe.read_proposal(context)
-    explanation, usage, degraded = "", NO_USAGE, None
+    explanation, usage, degraded = effect.why, NO_USAGE, None
     if effect.milestone.value == "verification":
         report = await context.systems.crew.explain_deployment(
             cause=context.status.diagnosis.cause if context.status.diagnosis else "",

@@ -45,7 +45,7 @@ CLOSES_INTENT = (errors.Stalled, errors.RateLimited, errors.HandOver)
 """Errors after which it is known that nothing was made, so that the intent may be closed."""
 
 CLOCK_RUNS = frozenset({"SourceNotFound", "SourceAmbiguous", "TargetNotFound"})
-"""Stalls that a person mends in the incident's own world: looked for until the time-out (api.md)."""
+"""Stalls that a person mends in the incident's own world, until the time-out (api.md)."""
 
 PLANNED_AHEAD = NEEDS_INTENT - {EffectKind.CREATE_TICKET}
 """A creation saves its own intent, so that one found open means that it may have been tried."""

@@ -12,7 +12,7 @@ log = logging.getLogger("selfheal.sweep")
 
 
 async def sweep(deps: Deps) -> int:
-    """Delete incidents that were resolved longer ago than the policy keeps them; may be repeated."""
+    """Delete incidents resolved longer ago than the policy keeps them; may be repeated."""
     now = deps.clock.now()
     policies = {policy.metadata.name: policy for policy in await deps.store.list_policies()}
     removed = 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from selfheal.api.incident import Phase
 from selfheal.api.policy import Mode
-from selfheal.domain.decisions import Advance, Decision, Escalate, Stall, Wait
+from selfheal.domain.decisions import Act, Advance, Decision, Escalate, Stall, Wait
 from selfheal.domain.effects import EffectKind, Milestone
 from selfheal.domain.machine import recovery
 from selfheal.domain.view import View
@@ -32,10 +34,13 @@ def analysed(view: View) -> Decision:
 
 def precondition(view: View, missing: str) -> Decision:
     """Rest in a phase that was entered without what it needs, and say so once."""
+    needs = f"{view.phase} needs {missing}, which this incident does not have."
     said = view.comment(Milestone.PRECONDITION)
-    return said or Stall(
+    if said is not None:
+        return Act(effect=dataclasses.replace(said.effect, why=needs))
+    return Stall(
         reason="PreconditionMissing",
-        message=f"{view.phase} needs {missing}, which this incident does not have. Move the ticket "
+        message=f"{needs} Move the ticket "
         "to an earlier status, or to Done if the work is finished.",
         pauses_clock=False,
     )
