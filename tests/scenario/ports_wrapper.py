@@ -74,6 +74,8 @@ class _Counted:
         self._port, self._name, self._process = port, name, process
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # asked by copy.deepcopy
+            raise AttributeError(name)
         value = getattr(self._port, name)
         if not inspect.iscoroutinefunction(value):
             return value

@@ -9,6 +9,8 @@ the first of them does, so only that one is tried; ``SELFHEAL_EVERY_CALL=1`` tri
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import os
 import random
 from typing import Any
@@ -19,9 +21,9 @@ from tests.scenario.world import FILE, PlausibleModel, World, approve_when_asked
 
 from selfheal.domain import errors
 
-PARTS = 6
+PARTS = 4
 """The calls are dealt out to so many tests, so that each is short."""
-EVERY_NTH_READ = 9
+EVERY_NTH_READ = 5
 Point = tuple[int, bool]  # the n-th call; after it took effect
 OUTSIDE = ("tracker.", "code.")
 MILESTONES = ["diagnosis", "fix", "pull-request", "approval", "deployment", "verification"]
@@ -36,11 +38,40 @@ def fresh(**fields: Any) -> World:
     return world
 
 
-async def live(process: Process | None = None, **fields: Any) -> World:
+async def live(**fields: Any) -> World:
     world = fresh(**fields)
-    world.restart(process)
     await world.run_to_end()
     return world
+
+
+@dataclasses.dataclass
+class Calm:
+    """A life without a fault, and the world as it was before each of its steps."""
+
+    world: World
+    before_step: list[World]
+
+    @property
+    def calls(self) -> list[str]:
+        return self.world.calls
+
+    async def again(self, number: int, *, after: bool, fault: Exception | None = None) -> World:
+        """Live once more, from the step of the n-th call on, which is the last or fails."""
+        start = next(one for one in reversed(self.before_step) if len(one.calls) < number)
+        world = copy.deepcopy(start)
+        world.process.crash_at, world.process.after, world.process.fault = number, after, fault
+        await world.run_to_end()
+        assert fault is not None or world.starts == start.starts + 1, "it was not killed"
+        return world
+
+
+async def live_calmly(**fields: Any) -> Calm:
+    world = fresh(**fields)
+    calm = Calm(world, [])
+    while not world.status.message.startswith("Resolved"):
+        calm.before_step.append(copy.deepcopy(world))
+        await world.step()
+    return calm
 
 
 def is_write(name: str) -> bool:
@@ -71,12 +102,11 @@ def assert_made_once(world: World, why: str) -> None:
 
 @pytest.mark.parametrize("part", range(PARTS))
 async def test_killed_at_every_call(part: int) -> None:
-    calm = await live()
-    expected = calm.final()
+    calm = await live_calmly()
+    expected = calm.world.final()
     for number, after in list_points(calm.calls)[part::PARTS]:
         why = f"killed {'after' if after else 'before'} call {number}, {calm.calls[number - 1]}"
-        world = await live(Process(crash_at=number, after=after))
-        assert world.starts == 3, f"{why}: it was not killed"
+        world = await calm.again(number, after=after)
         assert_made_once(world, why)
         assert world.final() == expected, why
 
@@ -95,15 +125,15 @@ def follows_write(calls: list[str], number: int) -> bool:
     ids=["lost", "received", "refused"],
 )
 async def test_wire_breaks_at_every_call(error: errors.SelfHealError, after: bool) -> None:
-    calm = await live()
-    expected = comparable(calm)
+    calm = await live_calmly()
+    expected = comparable(calm.world)
     for number, name in enumerate(calm.calls, start=1):
         sampled = is_write(name) or (
             not after and (number % EVERY_NTH_READ == 0 or follows_write(calm.calls, number))
         )
         if not name.startswith(OUTSIDE) or not sampled:
             continue
-        world = await live(Process(crash_at=number, after=after, fault=error))
+        world = await calm.again(number, after=after, fault=error)
         why = f"call {number}, {name}, broke with {error!r}"
         assert_made_once(world, why)
         assert comparable(world) == expected, why
@@ -132,18 +162,15 @@ async def test_killed_many_times(seed: int) -> None:
 
 
 async def test_killed_around_every_model_call() -> None:
-    calm = await live(model=PlausibleModel())
-    tried = [
-        number
-        for number, name in enumerate(calm.calls, start=1)
-        if name == "model.complete" or "model.complete" in calm.calls[max(number - 4, 0) : number]
-    ]
-    assert len(tried) >= 5
-    for number in tried:
+    calm = await live_calmly(model=PlausibleModel())
+    asked = [n for n, name in enumerate(calm.calls, start=1) if name == "model.complete"]
+    assert len(asked) == 5
+    for number in sorted({n + more for n in asked for more in range(4)}):
         for after in (False, True):
-            world = await live(Process(crash_at=number, after=after), model=PlausibleModel())
+            world = await calm.again(number, after=after)
             why = f"killed {'after' if after else 'before'} call {number}, {calm.calls[number - 1]}"
             assert_made_once(world, why)
             assert world.model is not None
-            assert len(world.model.asked) <= len(calm.model.asked) + 1, why  # type: ignore[union-attr]
-            assert world.code.files()[FILE] == calm.code.files()[FILE], why
+            assert len(world.model.asked) <= len(asked) + 1, why
+            assert world.status.usage.model_calls <= len(world.model.asked), why
+            assert world.code.files()[FILE] == calm.world.code.files()[FILE], why

@@ -249,7 +249,7 @@ async def test_closed_unmerged() -> None:
 
 async def test_nobody_reviews() -> None:
     world = World()
-    world.file_incident()
+    world.file_incident(policy_spec(tracker={"pollInterval": "2m"}, code={"pollInterval": "2m"}))
     await world.run_until(Phase.INCIDENT_REQUIRES_HUMAN, steps=20_000)
     assert world.status.handover is not None
     assert (world.status.handover.reason, world.status.handover.phase) == (

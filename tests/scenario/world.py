@@ -163,6 +163,8 @@ class _Recording:
         self._world = world
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # asked by copy.deepcopy
+            raise AttributeError(name)
         return getattr(self._world.store, name)
 
     async def save_status(self, incident: Incident, status: IncidentStatus) -> Incident:
@@ -196,7 +198,6 @@ class World:
         self.tracker_error: errors.SelfHealError | None = None
         self.steps = 0
         self.requeue = Requeue(after=0.0)
-        self.snapshots: list[IncidentStatus] = []
         self.people: list[Person] = []
         self.process = Process()
         self.starts = 0
@@ -291,8 +292,6 @@ class World:
             self.requeue = await step(KEY, self.deps)
         except Crash:
             self.restart(self.on_crash())
-        if KEY in self.store.incidents:
-            self.snapshots.append(self.status)
         self._look_at_property()
         for person in self.people:
             person(self)
