@@ -8,7 +8,7 @@ import pytest
 from tests.scenario.world import FILE, KEY, SOURCE, World, approve_when_asked, policy_spec
 
 from selfheal.api.incident import Phase, Resolution
-from selfheal.domain import errors
+from selfheal.domain import errors, phases
 
 TEN_MINUTES = 600
 BOUND = 400
@@ -276,3 +276,65 @@ async def test_rate_limit_is_waited_out() -> None:
     world.tracker.outage = None
     await world.run_to_end()
     assert world.clock.seconds - before > 7 * 60
+
+
+async def test_branch_that_does_not_exist() -> None:
+    world = fresh()
+    repo = world.code.repo()
+    sha = repo.branches.pop("main")
+    world.file_incident()
+    await assert_stalls(world, reason="NotFound", says="no branch main")
+    repo.branches["main"] = sha
+    await assert_goes_on(world)
+
+
+async def test_pull_request_that_disappears() -> None:
+    world = World()
+    world.file_incident()
+    await world.run_until(Phase.PR_CREATED)
+    pulls = dict(world.code.repo().pulls)
+    world.code.repo().pulls.clear()
+    await assert_stalls(world, reason="PullRequestMissing", says="cannot be read")
+    world.code.repo().pulls.update(pulls)
+    world.people.append(approve_when_asked)
+    await assert_goes_on(world)
+
+
+async def test_connection_that_is_configured_wrongly() -> None:
+    world = fresh()
+    world.connect_error = errors.Stalled("Secret mcp does not exist; create it", reason="x")
+    world.file_incident()
+    await assert_stalls(world, reason="PolicyInvalid", says="create it")
+    world.connect_error = None
+    await assert_goes_on(world)
+
+
+async def test_hand_over_while_the_tracker_is_down() -> None:
+    world = fresh()
+    world.file_incident(policy_spec(guards={"maxMemory": "64Mi"}))
+    await world.run_until(Phase.FIX_GENERATION_IN_PROGRESS)
+    world.tracker.outage = errors.Unreachable("Jira is down", system="jira")
+    await assert_stalls(world, reason="Unreachable", says="Jira is down")
+    world.tracker.outage = None
+    await world.run_until(Phase.INCIDENT_REQUIRES_HUMAN)
+    assert world.ticket.status == "Needs Human Intervention"
+
+
+@pytest.mark.parametrize("phase", list(phases.CHAIN[1:-1]), ids=str)
+@pytest.mark.parametrize("system", ["tracker", "code", "cluster"])
+async def test_outage_in_every_phase_costs_nothing_but_time(system: str, phase: Phase) -> None:
+    calm = fresh()
+    calm.file_incident()
+    await calm.run_to_end()
+    world = fresh()
+    world.file_incident()
+    await world.run_until(phase)
+    getattr(world, system).outage = errors.Unreachable(f"{system} is down", system=system)
+    await world.run_for(3 * 3600)
+    assert len(world.calls) < 3000
+    getattr(world, system).outage = None
+    await world.run_to_end()
+    assert world.status.resolution is Resolution.FIXED, world.describe()
+    assert world.phases() == calm.phases()
+    assert world.tracker.created == calm.tracker.created
+    assert world.code.created["pull_request"] == 1

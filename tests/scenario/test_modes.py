@@ -21,7 +21,7 @@ from tests.scenario.world import (
     repository_spec,
 )
 
-from selfheal.api.incident import IncidentClass, Phase, Resolution
+from selfheal.api.incident import IncidentClass, Phase, PullRequestStatus, Resolution
 from selfheal.domain import errors, phases
 from selfheal.domain.facts import ChecksState, PullRequestState
 from selfheal.engine.step import step
@@ -294,8 +294,52 @@ async def test_verification_fails_and_a_revert_is_proposed() -> None:
     assert world.code.created["pull_request"] == 2
     assert world.code.repo().files(world.pull.branch)[FILE] == SOURCE.encode()
     assert world.condition("Verified").reason == "Failed"
+    await world.run_until(lambda w: "handover" in w.milestones())
+    assert world.status.verification is not None
+    assert world.status.verification.verdict == "Failed"
+    assert world.store.policies["default"].status.failures == {"OOMKilled": 1}
     await world.run_for(600)
     assert len(world.code.repo().pulls) == 2, "at most one revert a merged fix"
+
+
+async def test_class_that_failed_three_times_is_suspended() -> None:
+    world = fresh()
+    world.file_incident()
+    policy = world.store.policies["default"]
+    status = policy.status.evolve(failures={"OOMKilled": 3})
+    await world.store.save_policy_status(policy, status)
+    await world.run_until(Phase.INCIDENT_REQUIRES_HUMAN)
+    assert world.status.handover is not None
+    assert world.status.handover.reason == "ClassSuspended"
+
+
+async def test_success_forgets_the_failures_of_the_class() -> None:
+    world = fresh()
+    world.file_incident()
+    policy = world.store.policies["default"]
+    status = policy.status.evolve(failures={"OOMKilled": 2, "InvalidImageTag": 1})
+    await world.store.save_policy_status(policy, status)
+    await world.run_to_end()
+    assert world.store.policies["default"].status.failures == {"InvalidImageTag": 1}
+
+
+async def test_limit_of_open_pull_requests() -> None:
+    world = fresh()
+    world.file_incident(policy_spec(code={"limits": {"openPullRequests": 1}}))
+    other = world.store.apply_incident("production/cart-oom", incident_spec(summary="cart"))
+    pull = {
+        "run": 1, "repository": REPOSITORY, "number": 9, "url": "https://x", "branch": "b",
+        "headSHA": "1", "state": "Open",
+    }  # fmt: skip
+    open_, closed = (
+        PullRequestStatus.model_validate(pull | {"state": s}) for s in ("Open", "Closed")
+    )
+    other = await world.store.save_status(other, other.status.evolve(pull_request=open_))
+    await world.run_until(lambda w: "openPullRequests" in w.status.message)
+    await world.run_for(2 * HOUR)
+    assert world.code.created.total() == 0
+    await world.store.save_status(other, other.status.evolve(pull_request=closed))
+    await world.run_to_end()
 
 
 async def test_recovers_by_itself() -> None:

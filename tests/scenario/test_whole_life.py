@@ -86,6 +86,8 @@ async def test_conditions_at_the_end(world: World) -> None:
     }
     assert world.status.resolution is Resolution.FIXED
     assert world.status.intent is None
+    assert world.status.verification is not None
+    assert world.status.verification.verdict == "Passed"
     reasons = [event.reason for event in world.store.events]
     assert reasons == ["PhaseChanged"] * len(CHAIN)
 

@@ -195,6 +195,7 @@ class World:
         self.cluster = FakeCluster(now=self.clock.now, needs={"app": "100Mi"})
         self.code.add_repository(REPOSITORY, {FILE: SOURCE.encode(), "README.md": b"# gitops\n"})
         self.deliveries: list[tuple[float, Mapping[str, bytes]]] = []
+        self.connect_error: errors.SelfHealError | None = None
         self.tracker_error: errors.SelfHealError | None = None
         self.steps = 0
         self.requeue = Requeue(after=0.0)
@@ -256,6 +257,8 @@ class World:
         )
 
     async def _connect(self, policy: Policy, incident: Incident) -> Systems:
+        if self.connect_error is not None:
+            raise self.connect_error
         wrap = self.process.wrap
         tracked = policy.spec.tracker.type is TrackerType.JIRA
         tracker: Any = wrap(self.tracker, "tracker") if tracked else None

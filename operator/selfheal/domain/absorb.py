@@ -48,7 +48,7 @@ def absorb(
                 number=facts.revert.number, url=facts.revert.url, state=facts.revert.state.value
             )
         )
-    return _verification(status, facts.checks, now)
+    return _verdict(_verification(status, facts.checks, now))
 
 
 def _target(status: IncidentStatus, facts: Facts, now: dt.datetime) -> IncidentStatus:
@@ -197,6 +197,19 @@ def _verification(
             verdict=status.verification.verdict if status.verification else None,
         )
     )
+
+
+def _verdict(status: IncidentStatus) -> IncidentStatus:
+    known, handover = status.verification, status.handover
+    if known is None or known.started_at is None:
+        return status
+    broken = handover is not None and handover.reason == "VerificationFailed"
+    verdict = None
+    if broken and handover is not None and handover.run == status.run:
+        verdict = "Failed"
+    elif phases.reached(status.phase, Phase.VERIFICATION_COMPLETE):
+        verdict = "Passed"
+    return status.evolve(verification=known.evolve(verdict=verdict))
 
 
 def _check(

@@ -138,7 +138,10 @@ async def read_pull_request(context: Context) -> dict[str, Any]:
     known = context.status.pull_request
     if known is not None:
         code = require_code(context.systems)
-        return {"pull_request": await code.get_pull_request(known.repository, known.number)}
+        try:
+            return {"pull_request": await code.get_pull_request(known.repository, known.number)}
+        except errors.NotFound:
+            return {"pull_request": None}  # deleted, or the repository is out of sight: a fact
     if context.status.phase is not Phase.PR_CREATION_IN_PROGRESS or context.repository is None:
         return {"pull_request": None}
     code = require_code(context.systems)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 
+from selfheal.agents.config import load_config
+from selfheal.agents.crew import Crew
 from selfheal.api.incident import (
     HistoryEntry,
     Incident,
@@ -11,11 +14,12 @@ from selfheal.api.incident import (
     Phase,
     PolicySnapshot,
 )
-from selfheal.api.policy import Policy
+from selfheal.api.policy import AgentsSpec, Policy
 from selfheal.domain import clock, derive, errors, lifecycle, mapping, phases, windows
 from selfheal.domain.facts import Facts, PolicyFacts
+from selfheal.engine import counters
 from selfheal.engine.context import Context
-from selfheal.engine.deps import Deps
+from selfheal.engine.deps import Deps, Systems
 
 HOUR = dt.timedelta(hours=1)
 
@@ -29,13 +33,15 @@ async def load(deps: Deps, incident: Incident) -> Context:
             f"Policy {policy.metadata.name} does not serve namespace "
             f"{incident.metadata.namespace} (spec.namespaceSelector)."
         )
+    systems, fault = await _connect(deps, policy, incident)
+    problem = problem or fault
     now = deps.clock.now()
     repository = mapping.find_repository(policy.spec, incident.metadata.namespace, labels)
     context = Context(
         deps=deps,
         incident=incident,
         policy=policy,
-        systems=await deps.connect(policy, incident),
+        systems=systems,
         repository=repository,
         status=incident.status,
         facts=Facts(policy=_policy_facts(deps, policy, incident, problem, now)),
@@ -43,7 +49,23 @@ async def load(deps: Deps, incident: Incident) -> Context:
         degraded=_degraded(incident),
     )
     context.status = begin(context)
+    if context.status.phase is Phase.PR_CREATION_IN_PROGRESS:
+        number = await counters.count_open_pull_requests(context)
+        facts = dataclasses.replace(context.facts.policy, open_pull_requests=number)
+        context.facts = dataclasses.replace(context.facts, policy=facts)
     return context
+
+
+async def _connect(deps: Deps, policy: Policy, incident: Incident) -> tuple[Systems, str | None]:
+    """Return the adapters, or none and why: a fault of configuration becomes a condition."""
+    try:
+        return await deps.connect(policy, incident), None
+    except errors.Stalled as error:
+        crew = Crew(
+            model=None, tools=None, spec=AgentsSpec(), config=load_config(None), consent=False,
+            clock=deps.clock,
+        )  # fmt: skip
+        return Systems(tracker=None, code=None, registry=None, crew=crew), error.message
 
 
 def _degraded(incident: Incident) -> str | None:

@@ -1,0 +1,61 @@
+"""Nothing to do now: say what it waits for, and when it is looked at again."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from selfheal.api.incident import Backoff
+from selfheal.domain import clock, errors
+from selfheal.domain.decisions import Stall, Wait
+from selfheal.engine.context import Context
+from selfheal.engine.draft import save_draft
+from selfheal.engine.requeue import Requeue
+
+STALL_CAP = dt.timedelta(seconds=60)
+BACKOFF_BASE = dt.timedelta(seconds=1)
+BACKOFF_CAP = dt.timedelta(minutes=5)
+
+
+async def rest(context: Context, decision: Wait | Stall) -> Requeue:
+    """Save what it waits for and return when it is looked at again; stalls back off up to 60 s."""
+    if isinstance(decision, Wait):
+        context.status = context.status.evolve(backoff=Backoff())
+        run_clock(context, running=not decision.pauses_clock)
+        await save_draft(context, message=decision.message, asleep=decision.reason == "Suspended")
+        after = decision.after
+        return Requeue(after=after.total_seconds() if after is not None else None)
+    pauses = decision.pauses_clock if isinstance(decision, Stall) else False
+    run_clock(context, running=not pauses)
+    delay = _delay(context, STALL_CAP)
+    await save_draft(context, message=decision.message, stalled=(decision.reason, decision.message))
+    return Requeue(after=delay.total_seconds())
+
+
+def run_clock(context: Context, *, running: bool) -> None:
+    """Let the phase's clock run, or stand still, from now on."""
+    phase_clock = clock.run(context.status.clock, context.now, running=running)
+    context.status = context.status.evolve(clock=phase_clock)
+
+
+def _delay(context: Context, cap: dt.timedelta) -> dt.timedelta:
+    """Count one more failure and return the jittered pause; it survives a restart in status."""
+    count = min(context.status.backoff.count + 1, 16)
+    share: float = 0.5 + context.deps.jitter() / 2
+    seconds = min(BACKOFF_BASE.total_seconds() * 2 ** (count - 1), cap.total_seconds())
+    pause = dt.timedelta(seconds=seconds * share)
+    context.status = context.status.evolve(backoff=Backoff(count=count, until=context.now + pause))
+    return pause
+
+
+async def back_off(context: Context, error: errors.Transient) -> Requeue:
+    """Save the failure and return when to try again: jittered, no earlier than the server wants."""
+    delay = _delay(context, BACKOFF_CAP)
+    if error.retry_after is not None and error.retry_after > delay:
+        delay = error.retry_after
+        count = context.status.backoff.count
+        context.status = context.status.evolve(
+            backoff=Backoff(count=count, until=context.now + delay)
+        )
+    message = f"{error.message} Tries again by itself."
+    await save_draft(context, message=message)
+    return Requeue(after=delay.total_seconds())
