@@ -34,7 +34,7 @@ def _plain(value: object) -> bool:
 
 
 def configure(level: str, directory: pathlib.Path | None, name: str = "self_healing_crew") -> None:
-    """Set up logging once per process; with a directory also ``<name>.log`` and ``mcp.log``."""
+    """Set up logging once per process; with a directory also ``<name>.log`` and ``mcp_tools.log``."""
     formatter = JsonFormatter()
     stream = logging.StreamHandler(sys.stderr if directory else sys.stdout)
     stream.setFormatter(formatter)
@@ -46,7 +46,8 @@ def configure(level: str, directory: pathlib.Path | None, name: str = "self_heal
     if directory is None:
         return
     directory.mkdir(parents=True, exist_ok=True)
-    for file, logger in ((f"{name}.log", root), ("mcp_tools.log", logging.getLogger("selfheal.mcp"))):
-        handler = logging.FileHandler(directory / file)
+    layers = ((name, root), ("mcp_tools", logging.getLogger("selfheal.mcp")))
+    for layer, logger in layers:
+        handler = logging.FileHandler(directory / f"{layer}.log")
         handler.setFormatter(formatter)
         logger.addHandler(handler)

@@ -12,6 +12,7 @@ import click
 
 from selfheal import logs, wiring
 from selfheal.agents.config import load_config
+from selfheal.cli import environment
 from selfheal.domain import errors, mapping, phases
 from selfheal.settings import Settings
 
@@ -112,7 +113,7 @@ def _environment(settings: Settings) -> Finding:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(*, as_json: bool) -> None:
     """Check environment, cluster, kinds, policies, tracker, repositories and configuration."""
-    settings = Settings()
+    settings = environment.load_settings()
     logs.configure("ERROR", settings.log_dir, name="test_self_heal")
     found = asyncio.run(examine(settings))
     if as_json:

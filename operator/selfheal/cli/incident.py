@@ -12,15 +12,17 @@ import click
 
 from selfheal import logs, wiring
 from selfheal.api.incident import Incident
+from selfheal.cli import environment
 from selfheal.domain import errors
-from selfheal.settings import Settings
 
 T = TypeVar("T")
 
 
 def _with_runtime(work: Callable[[wiring.Runtime], Awaitable[T]]) -> T:
+    settings = environment.load_settings()
+
     async def run() -> T:
-        runtime = await wiring.build(Settings())
+        runtime = await wiring.build(settings)
         try:
             return await work(runtime)
         finally:

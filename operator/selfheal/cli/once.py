@@ -13,7 +13,7 @@ import click
 
 from selfheal import logs, wiring
 from selfheal.api.incident import Incident, Phase, Priority
-from selfheal.cli.operator import LEVELS
+from selfheal.cli import environment
 from selfheal.domain import errors
 from selfheal.engine.step import step
 from selfheal.settings import Settings
@@ -50,7 +50,7 @@ async def _run_one(runtime: wiring.Runtime, key: str, failures: list[str]) -> No
 def render_result(
     incidents: list[Incident] | Any, failures: list[str], duration: float
 ) -> dict[str, Any]:
-    """Return success, incidents, counts, errors, usage and duration as plain values."""
+    """Return success, incidents, counts, errors, usage and duration (seconds) as plain values."""
     phases: dict[str, int] = {}
     usage = {"modelCalls": 0, "inputTokens": 0, "outputTokens": 0, "cost": 0.0}
     rows = []
@@ -77,7 +77,7 @@ def render_result(
         "counts": phases,
         "errors": failures,
         "usage": usage,
-        "durationSeconds": round(duration, 3),
+        "duration": round(duration, 3),
     }
 
 
@@ -87,11 +87,11 @@ def render_result(
     "--priority",
     type=click.Choice([priority.value for priority in Priority]),
     default=Priority.HIGH.value,
-    help="Minimum priority of tickets taken in (default: High).",
+    help="Minimum priority of tickets taken in (default: High); applied incidents always are.",
 )
 @click.option("--keywords", help="Comma-separated keywords of tickets taken in.")
 @click.option("--dry-run", is_flag=True, help="Analyse, but write nothing outside.")
-@click.option("--log-level", type=LEVELS, default="INFO", help="Logging level (default: INFO).")
+@click.option("--log-level", type=environment.LEVELS, default="INFO", help="Logging level (default: INFO).")
 @click.option("--log-dir", type=click.Path(path_type=pathlib.Path), default="logs")
 @click.option(
     "--config-path",
@@ -111,7 +111,7 @@ def once(
     output_file: pathlib.Path | None,
 ) -> None:
     """Process incidents once: exit 0 all well, 2 some need a person, 1 error."""
-    settings = Settings(
+    settings = environment.load_settings(
         log_level=log_level, log_dir=log_dir, dry_run=dry_run, config_path=config_path
     )
     logs.configure(log_level, log_dir)

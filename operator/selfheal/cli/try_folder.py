@@ -37,9 +37,9 @@ def try_folder(
 
     Exit codes: 0 healthy and resolved, 2 a person is needed, 1 error.
     """
-    config = trial.Sandbox.load(sandbox)
     say = (lambda text: click.echo(text, err=True)) if as_json else click.echo
     try:
+        config = trial.Sandbox.load(sandbox)
         result = trial.run(
             config, folder, namespace=namespace, approve=approve, timeout=timeout, say=say
         )

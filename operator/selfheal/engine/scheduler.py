@@ -16,14 +16,20 @@ log = logging.getLogger("selfheal.scheduler")
 FAULT_PAUSE = 30.0
 """Seconds until a key whose step raised (a bug) is looked at again."""
 
+STOP_GRACE = 10.0
+"""Seconds that running steps have to end at a stop: the deadline of an outside write."""
+
 Step = Callable[[str], Awaitable[Requeue]]
 
 
 class Scheduler:
     """Runs steps of keys when they are due or woken."""
 
-    def __init__(self, step: Step, clock: ports.Clock, *, concurrency: int = 8) -> None:
+    def __init__(
+        self, step: Step, clock: ports.Clock, *, concurrency: int = 8, grace: float = STOP_GRACE
+    ) -> None:
         """Keep the step function, the clock and how many steps may run at once."""
+        self._grace = grace
         self._step, self._clock = step, clock
         self._free = asyncio.Semaphore(concurrency)
         self._heap: list[tuple[float, int, str]] = []
@@ -64,12 +70,14 @@ class Scheduler:
         self._changed.set()
 
     async def run(self) -> None:
-        """Run until cancelled; then cancel what is running and wait for it."""
+        """Run until cancelled; then let running steps end, and cut off those that do not."""
         try:
             while True:
                 await self._dispatch()
         finally:
             tasks = list(self._running.values())
+            if tasks:
+                await asyncio.wait(tasks, timeout=self._grace)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

@@ -10,17 +10,15 @@ import kopf
 
 from selfheal.handlers.lifecycle import running
 
-_seen: dict[str, str] = {}
-
 
 async def observe(
     *, body: kopf.Body, type: str | None, namespace: str | None, name: str, **_: Any
 ) -> None:
     """Wake the key when a person changed something; never on our own status patches."""
-    key = f"{namespace}/{name}"
+    key, operator = f"{namespace}/{name}", running()
     if type == "DELETED":
-        _seen.pop(key, None)
-        running().scheduler.wake(key)
+        operator.seen.pop(key, None)
+        operator.scheduler.wake(key)
         return
     meta = body["metadata"]
     annotations = {
@@ -30,6 +28,6 @@ async def observe(
     }
     known = [meta.get("uid"), meta.get("generation"), meta.get("deletionTimestamp"), annotations]
     fingerprint = hashlib.sha256(json.dumps(known).encode()).hexdigest()
-    if _seen.get(key) != fingerprint:
-        _seen[key] = fingerprint
-        running().scheduler.wake(key)
+    if operator.seen.get(key) != fingerprint:
+        operator.seen[key] = fingerprint
+        operator.scheduler.wake(key)

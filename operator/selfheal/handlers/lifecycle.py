@@ -22,6 +22,9 @@ log = logging.getLogger("selfheal.operator")
 STUCK_AFTER = 300.0
 """Seconds without any step, while keys are due, after which the liveness probe fails."""
 SWEEP_EVERY = 600.0
+"""Seconds between two sweeps."""
+START_AGAIN = 5.0
+"""Seconds until the API server is asked again at the start."""
 
 
 @dataclasses.dataclass
@@ -31,6 +34,8 @@ class Operator:
     runtime: wiring.Runtime
     scheduler: Scheduler
     tasks: list[asyncio.Task[None]]
+    seen: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Fingerprint of each incident as last observed."""
 
 
 _operator: list[Operator] = []
@@ -58,14 +63,26 @@ async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
 
 
 async def start(**_: Any) -> None:
-    """Wire the adapters, arm every incident that exists, and begin to step."""
+    """Wire the adapters, arm every incident that exists, and begin to step.
+
+    A configuration that cannot work ends the process with its sentence; an API server that does not
+    answer, refuses or lacks our kinds is asked again.
+    """
     settings = _settings[0] if _settings else Settings()
-    runtime = await wiring.build(settings)
+    try:
+        runtime = await wiring.build(settings)
+    except errors.SelfHealError as error:
+        raise kopf.PermanentError(str(error)) from error
+    try:
+        incidents = await runtime.deps.store.list_incidents()
+    except errors.SelfHealError as error:
+        await runtime.close()
+        raise kopf.TemporaryError(str(error), delay=START_AGAIN) from error
     deps = runtime.deps
     scheduler = Scheduler(
         lambda key: step(key, deps), deps.clock, concurrency=settings.concurrency
     )
-    for incident in await deps.store.list_incidents():
+    for incident in incidents:
         scheduler.wake(incident.key)
     tasks = [
         asyncio.create_task(scheduler.run(), name="scheduler"),
