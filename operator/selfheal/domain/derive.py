@@ -36,12 +36,11 @@ def derive(status: IncidentStatus, ticket: TicketFacts, now: dt.datetime) -> Der
         return Derived(status=_record(status, ticket, newest_id(ticket)))
     unseen = moves_after(ticket.moves, known.seen_change)
     if not unseen:
-        return _check_standing(status, ticket)
+        return _check_standing(status, ticket, known.seen_change)
     ours = _explained(unseen, status)
-    people = [move for move in unseen if move is not ours]
-    if people:
-        return _obey(status, ticket, people, ours, now)
-    return Derived(status=_confirm(status, ticket, ours, now))
+    if ours is not None and len(unseen) == 1:
+        return Derived(status=_confirm(status, ticket, ours, now))
+    return _obey(status, ticket, unseen, ours, now)
 
 
 def newest_id(ticket: TicketFacts) -> str:
@@ -64,7 +63,7 @@ def _newer(one: str, other: str) -> bool:
 def _statuses(status: IncidentStatus) -> dict[Phase, Sequence[str]]:
     identity = status.identity
     table = identity.statuses if identity and identity.statuses else {}
-    return phases.resolve_statuses({}) if not table else {Phase(k): v for k, v in table.items()}  # type: ignore[return-value]
+    return {**phases.resolve_statuses({}), **{Phase(name): row for name, row in table.items()}}
 
 
 def _explained(unseen: Sequence[Move], status: IncidentStatus) -> Move | None:
@@ -85,66 +84,63 @@ def _record(status: IncidentStatus, ticket: TicketFacts, seen: str) -> IncidentS
     return status if read == status.ticket else status.evolve(ticket=read)
 
 
-def _check_standing(status: IncidentStatus, ticket: TicketFacts) -> Derived:
-    assert status.phase is not None and status.ticket is not None  # noqa: S101, PT018
-    statuses = _statuses(status)
-    standing = phases.phases_of(ticket.status, statuses)
-    recorded = _record(status, ticket, status.ticket.seen_change or NEVER)
-    if not standing:
-        return Derived(status=recorded, unknown_status=ticket.status)
-    return Derived(status=recorded)
+def _check_standing(status: IncidentStatus, ticket: TicketFacts, seen: str) -> Derived:
+    standing = phases.phases_of(ticket.status, _statuses(status))
+    return Derived(
+        status=_record(status, ticket, seen),
+        unknown_status=None if standing else ticket.status,
+    )
 
 
 def _confirm(
-    status: IncidentStatus, ticket: TicketFacts, ours: Move | None, now: dt.datetime
+    status: IncidentStatus, ticket: TicketFacts, ours: Move, now: dt.datetime
 ) -> IncidentStatus:
-    assert ours is not None and status.intent is not None and status.intent.to  # noqa: S101, PT018
     intent = status.intent
+    assert intent is not None and intent.to is not None  # noqa: S101, PT018 - it explains our move
     recorded = _record(status, ticket, newest_id(ticket))
-    assert recorded.ticket is not None  # noqa: S101
-    to = intent.to
-    assert to is not None  # noqa: S101
-    moved = OperatorMove(to=to, run=status.run, at=ours.at)
+    assert recorded.ticket is not None  # noqa: S101 - callers have checked
+    moved = OperatorMove(to=intent.to, run=status.run, at=ours.at)
     recorded = recorded.evolve(ticket=recorded.ticket.evolve(last_operator_move=moved))
-    if to is recorded.phase:  # the ticket was returned to where a person had put it
+    if intent.to is recorded.phase:  # the ticket was returned to where a person had put it
         return recorded.evolve(intent=None)
-    return lifecycle.enter(recorded, to, by=lifecycle.OPERATOR, at=ours.at, why=intent.why, now=now)
+    return lifecycle.enter(
+        recorded, intent.to, by=lifecycle.OPERATOR, at=ours.at, why=intent.why, now=now
+    )
 
 
 def _obey(
     status: IncidentStatus,
     ticket: TicketFacts,
-    people: Sequence[Move],
+    unseen: Sequence[Move],
     ours: Move | None,
     now: dt.datetime,
 ) -> Derived:
+    """Follow the moves in their order; the newest of a person counts, older ones are noted."""
     statuses = _statuses(status)
-    newest = people[-1]
+    newest = [move for move in unseen if move is not ours][-1]
+    late = ours is not None and unseen.index(ours) > unseen.index(newest)
     recorded = _record(status, ticket, newest_id(ticket))
-    passed_human = Phase.INCIDENT_REQUIRES_HUMAN in [
-        phases.entered_by_person(move.to_status, statuses, coming_from=status.phase)
-        for move in people[:-1]
-    ]
-    phase = phases.entered_by_person(
-        newest.to_status,
-        statuses,
-        coming_from=Phase.INCIDENT_RESOLVED
-        if passed_human and status.phase is Phase.INCIDENT_RESOLVED
-        else status.phase,
-    )
+    coming_from, handed_back = status.phase, False
+    for move in unseen[: unseen.index(newest)]:
+        if move is ours:
+            recorded = _confirm(recorded, ticket, ours, now)
+            coming_from = recorded.phase
+        else:
+            recorded = _note(recorded, move, statuses, now)
+        handed_back = handed_back or recorded.phase is Phase.INCIDENT_REQUIRES_HUMAN
+    phase = phases.entered_by_person(newest.to_status, statuses, coming_from=recorded.phase)
     if phase is None:
         return Derived(
             status=recorded.evolve(intent=None),
             person=newest.by.name,
             unknown_status=newest.to_status,
         )
-    for move in people[:-1]:
-        recorded = _note(recorded, move, statuses, now)
     why = f"moved the ticket to {newest.to_status}"
     moved = lifecycle.enter_by_person(
-        recorded, phase, by=newest.by.name, at=newest.at, why=why, now=now, handed_back=passed_human
-    )
-    if ticket.status.casefold() != newest.to_status.casefold() and ours is not None:
+        recorded, phase, by=newest.by.name, at=newest.at, why=why, now=now,
+        coming_from=coming_from, handed_back=handed_back,
+    )  # fmt: skip
+    if late:
         # our own move landed after theirs: the ticket goes back to where the person put it
         intent = Intent(
             key=_return_key(moved, newest), kind=EffectKind.MOVE_TICKET, at=now, to=phase,
@@ -155,9 +151,9 @@ def _obey(
 
 
 def _return_key(status: IncidentStatus, move: Move) -> str:
-    assert status.phase is not None  # noqa: S101
     uid = status.identity.uid if status.identity else ""
-    return compute_key(uid, status, status.phase, f"return-ticket-{move.id}")
+    phase = status.phase or Phase.INCIDENT_DETECTED
+    return compute_key(uid, status, phase, f"return-ticket-{move.id}")
 
 
 def _note(
@@ -166,10 +162,11 @@ def _note(
     phase = phases.entered_by_person(move.to_status, statuses, coming_from=status.phase)
     if phase is None:
         return status
-    return lifecycle.enter(
+    noted = lifecycle.enter(
         status, phase, by=move.by.name, at=move.at, why=f"moved the ticket to {move.to_status}",
         now=now,
     )  # fmt: skip
+    return noted.evolve(intent=status.intent)  # ours may still have to be told apart
 
 
 def derive_from_annotation(incident: Incident, now: dt.datetime) -> IncidentStatus:

@@ -41,16 +41,20 @@ def enter_by_person(
     at: dt.datetime,
     why: str,
     now: dt.datetime,
+    coming_from: Phase | None = None,
     handed_back: bool = False,
 ) -> IncidentStatus:
     """Return the status after a person's move; a hand-back, reopening or step back begins a new run.
 
+    ``coming_from``: the phase before the person's first move, where older moves stand in between.
     ``handed_back``: the person passed through INCIDENT_REQUIRES_HUMAN on the way here.
     """
-    before = status.phase
+    before = coming_from or status.phase
     moved = enter(status, phase, by=by, at=at, why=why, now=now)
     if phase is Phase.INCIDENT_RESOLVED:
-        return moved.evolve(resolution=status.resolution or Resolution.CLOSED_BY_PERSON)
+        stays = before is Phase.INCIDENT_RESOLVED and status.resolution is not None
+        return moved.evolve(resolution=status.resolution if stays else Resolution.CLOSED_BY_PERSON)
+    moved = moved.evolve(resolution=None)  # one that was only intended is cancelled with its move
     if begins_new_run(before, phase, handed_back=handed_back):
         return begin_run(moved)
     return moved
@@ -78,7 +82,6 @@ def begin_run(status: IncidentStatus) -> IncidentStatus:
         run=status.run + 1,
         attempts=Attempts(),
         receipts=[],
-        resolution=None,
         duplicate_of=None,
         handover=None,
         diagnosis=status.diagnosis if kept(Phase.ANALYSIS_COMPLETE) else None,

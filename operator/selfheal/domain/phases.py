@@ -108,15 +108,16 @@ def check_statuses(configured: StatusMap) -> list[str]:
         if phase not in configured
     ]
     resolved = resolve_statuses(configured)
-    done = set(resolved[Phase.INCIDENT_RESOLVED])
-    human = set(resolved[Phase.INCIDENT_REQUIRES_HUMAN])
-    for phase, names in resolved.items():
-        if phase is not Phase.INCIDENT_RESOLVED and done & set(names):
+    done = _folded(resolved[Phase.INCIDENT_RESOLVED])
+    human = _folded(resolved[Phase.INCIDENT_REQUIRES_HUMAN])
+    for phase, listed in resolved.items():
+        names = _folded(listed)
+        if phase is not Phase.INCIDENT_RESOLVED and done & names:
             problems.append(
-                f"tracker.statuses.INCIDENT_RESOLVED: {sorted(done & set(names))} also stands for "
+                f"tracker.statuses.INCIDENT_RESOLVED: {sorted(done & names)} also stands for "
                 f"{phase}; the end needs a status of its own"
             )
-        shares_human = human & set(names)
+        shares_human = human & names
         may_share = phase in (Phase.INCIDENT_REQUIRES_HUMAN, Phase.INCIDENT_DETECTED)
         if shares_human and not may_share:
             problems.append(
@@ -124,6 +125,10 @@ def check_statuses(configured: StatusMap) -> list[str]:
                 f"{phase}; it may share only with INCIDENT_DETECTED"
             )
     return problems
+
+
+def _folded(names: Sequence[str]) -> set[str]:
+    return {name.casefold() for name in names}
 
 
 def phases_of(status: str, statuses: StatusMap) -> tuple[Phase, ...]:
