@@ -205,7 +205,7 @@ class World:
         self.on_crash: Callable[[], Process] = Process
         self.mirrored: list[Phase] = []  # the ticket's property over time
         self.patches: list[str] = []  # what each status patch said, in order
-        self.deps = self._start()
+        self.deps = self.start()
         self.apply_source(SOURCE.encode())
         self.clock.seconds += 1
 
@@ -241,7 +241,8 @@ class World:
 
     # --- the operator's process ---------------------------------------------------------------
 
-    def _start(self) -> Deps:
+    def start(self) -> Deps:
+        """Return what the present process works with."""
         wrap = self.process.wrap
         store = wrap(_Recording(self), "store")
         self.starts += 1
@@ -278,7 +279,7 @@ class World:
     def restart(self, process: Process | None = None) -> None:
         """Start a new process of the operator, which lists and looks at once."""
         self.process = process or Process()
-        self.deps = self._start()
+        self.deps = self.start()
         self.requeue = Requeue(after=0.0)
 
     def wake(self) -> None:
@@ -286,6 +287,13 @@ class World:
         self.requeue = Requeue(after=0.0)
 
     # --- time ---------------------------------------------------------------------------------
+
+    async def let_pass(self, seconds: float) -> None:
+        """Let time pass, with deliveries and people, for tests that take the steps themselves."""
+        self._pass(seconds)
+        self.steps += 1
+        for person in self.people:
+            person(self)
 
     async def step(self) -> None:
         """Let time pass until the next step is due, then take it; a crash restarts the process."""
@@ -460,7 +468,8 @@ def _texts(files: Mapping[str, bytes]) -> dict[str, str]:
 
 def approve_when_asked(world: World) -> None:
     """A reviewer who approves as soon as the pull request waits for them."""
-    if world.phase in (Phase.PR_CREATED, Phase.PR_UNDER_REVIEW) and not world.pull.reviews:
+    asked = world.phase in (Phase.PR_CREATED, Phase.PR_UNDER_REVIEW)
+    if asked and world.code.repo().pulls and not world.pull.reviews:
         world.code.approve(world.pull.number, "rita")
 
 
