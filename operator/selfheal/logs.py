@@ -34,7 +34,7 @@ def _plain(value: object) -> bool:
 
 
 def configure(level: str, directory: pathlib.Path | None, name: str = "self_healing_crew") -> None:
-    """Set up logging once per process; with a directory also ``<name>.log`` and ``mcp_tools.log``."""
+    """Set up logging once per process; with a directory also ``<name>.log``."""
     formatter = JsonFormatter()
     stream = logging.StreamHandler(sys.stderr if directory else sys.stdout)
     stream.setFormatter(formatter)
@@ -46,8 +46,6 @@ def configure(level: str, directory: pathlib.Path | None, name: str = "self_heal
     if directory is None:
         return
     directory.mkdir(parents=True, exist_ok=True)
-    layers = ((name, root), ("mcp_tools", logging.getLogger("selfheal.mcp")))
-    for layer, logger in layers:
-        handler = logging.FileHandler(directory / f"{layer}.log")
-        handler.setFormatter(formatter)
-        logger.addHandler(handler)
+    handler = logging.FileHandler(directory / f"{name}.log")
+    handler.setFormatter(formatter)
+    root.addHandler(handler)

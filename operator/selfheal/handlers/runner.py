@@ -28,10 +28,10 @@ async def run_operator(settings: Settings, stop: asyncio.Event | None = None) ->
             stop_flag=stop,
             liveness_endpoint=f"http://0.0.0.0:{settings.liveness_port}/healthz",
         )
-    except kopf.ActivityError as failure:
-        for outcome in failure.outcomes.values():
-            if isinstance(outcome.exception, kopf.PermanentError):
-                cause = outcome.exception.__cause__
-                if isinstance(cause, errors.SelfHealError):
-                    raise cause from failure
+    except Exception as failure:
+        cause: BaseException | None = failure  # kopf wraps what its handlers raise
+        while cause is not None:
+            if isinstance(cause, errors.SelfHealError):
+                raise cause from failure
+            cause = cause.__cause__
         raise
