@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Mapping
 
 from selfheal.api.incident import Phase
@@ -14,6 +15,9 @@ from selfheal.domain.machine.mirrors import mirror_pull_request, mirror_ticket
 from selfheal.domain.view import View
 
 LONG_RUNS = frozenset({EffectKind.ANALYSE, EffectKind.GENERATE_FIX})
+
+LOOKS_FOR_LEFTOVERS = dt.timedelta(minutes=30)
+"""How long after the end pull requests of earlier runs are looked for."""
 
 Rule = Callable[[View], Decision]
 Check = Callable[[View], Decision | None]
@@ -125,9 +129,15 @@ def check_open_move(view: View) -> Decision | None:
 
 
 def check_closed(view: View) -> Decision | None:
-    """Our open pull request ends with an incident that a person closed or resolved itself."""
+    """Our open pull requests end with an incident that a person closed or resolved itself."""
+    if view.phase is not Phase.INCIDENT_RESOLVED or view.dry:
+        return None
+    return _close_known(view) or _close_earlier(view)
+
+
+def _close_known(view: View) -> Decision | None:
     known = view.status.pull_request
-    if view.phase is not Phase.INCIDENT_RESOLVED or known is None or known.state != "Open":
+    if known is None or known.state != "Open":
         return None
     pull = view.pull()
     if pull is None or pull.state is not PullRequestState.OPEN or "selfheal-keep" in pull.labels:
@@ -136,6 +146,14 @@ def check_closed(view: View) -> Decision | None:
     return said or view.act(
         EffectKind.CLOSE_PULL_REQUEST, number=pull.number, why="the incident was closed"
     )
+
+
+def _close_earlier(view: View) -> Decision | None:
+    """Close what earlier runs left; looked for only for a while, so that rest costs nothing."""
+    recent = clock.compute_elapsed(view.status.clock, view.now) < LOOKS_FOR_LEFTOVERS
+    if view.status.run == 1 or view.repository is None or not recent:
+        return None
+    return review.close_leftovers(view, keep=None)
 
 
 def check_target_gone(view: View) -> Decision | None:
@@ -147,7 +165,10 @@ def check_target_gone(view: View) -> Decision | None:
     merged = pull is not None and pull.state is PullRequestState.MERGED
     if not before_merge or view.dry or merged or workload is None or workload.exists:
         return None
-    return recovery.gone(view) if view.status.target_seen else None
+    if not view.status.target_seen:
+        return None
+    gone = recovery.gone(view)
+    return (check_timeout(view) or gone) if isinstance(gone, Stall) else gone
 
 
 def check_timeout(view: View) -> Decision | None:
