@@ -92,6 +92,23 @@ async def start(**_: Any) -> None:
     log.info("operator started", extra={"holder": deps.holder})
 
 
+async def login(**_: Any) -> kopf.ConnectionInfo:
+    """Give kopf our own connection's access, the token freshly read; kopf asks again after a 401."""
+    connection = running().runtime.connection
+    configuration = connection.configuration
+    scheme, _space, token = (await connection.authorization() or "").partition(" ")
+    return kopf.ConnectionInfo(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        insecure=not configuration.verify_ssl,
+        scheme=scheme or None,
+        token=token or None,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+        proxy_url=configuration.proxy,
+    )
+
+
 async def _sweep_forever(runtime: wiring.Runtime) -> None:
     while True:
         try:
