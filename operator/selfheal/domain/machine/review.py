@@ -24,7 +24,7 @@ def creating(view: View) -> Decision:
         return precondition(view, "a proposed fix")
     if view.repository is None:
         return Stall(reason="NoRepository", message="The policy maps no repository any more.")
-    left = _leftovers(view)
+    left = close_leftovers(view, keep=_branch(view))
     if left is not None:
         return left
     if view.pull() is not None:
@@ -50,20 +50,25 @@ def _branch(view: View) -> str:
     )
 
 
-def _leftovers(view: View) -> Act | None:
+def close_leftovers(view: View, *, keep: str | None) -> Act | None:
     """Close what earlier runs left open, unless a person keeps it, and delete unused branches."""
     if view.status.run == 1:
         return None
     for pull in view.fact("leftovers") or ():
-        if pull.branch != _branch(view) and KEEP_LABEL not in pull.labels:
+        if pull.branch != keep and KEEP_LABEL not in pull.labels:
             return view.act(
                 EffectKind.CLOSE_PULL_REQUEST,
-                number=pull.number, branch=pull.branch, why="a newer run replaces it",
+                number=pull.number, branch=pull.branch, why=_why_closed(view),
             )  # fmt: skip
     for name in view.facts.leftover_branches:
-        if name != _branch(view):
+        if name != keep:
             return view.act(EffectKind.DELETE_BRANCH, branch=name)
     return None
+
+
+def _why_closed(view: View) -> str:
+    over = view.phase is Phase.INCIDENT_RESOLVED
+    return "the incident has ended" if over else "a newer run replaces it"
 
 
 def _known(view: View) -> PullRequestFacts | Decision:
@@ -164,7 +169,8 @@ def reviewing(view: View) -> Decision:
     if objector is not None:
         return _objected(view, pull, objector)
     ours = view.status.pull_request
-    approved = is_approved(pull) or approval_waived(view)
+    wants_more = pull.review_decision == "REVIEW_REQUIRED"  # for example a second approval
+    approved = (is_approved(pull) and not wants_more) or approval_waived(view)
     if approved and pull.required_checks in (ChecksState.SUCCESS, ChecksState.NONE):
         if ours is not None and pull.head_sha != ours.head_sha and approval_waived(view):
             return Escalate(reason="ForeignPush", message=f"Somebody pushed to {pull.url}.")
