@@ -201,6 +201,23 @@ async def test_closed_by_a_person_closes_the_pull_request() -> None:
     assert world.status.history[-1].by == "ann"
 
 
+async def test_closed_by_a_person_closes_what_earlier_runs_left() -> None:
+    world = fresh()
+    world.people.clear()
+    world.file_incident()
+    await world.run_until(Phase.PR_CREATED)
+    world.tracker.move_by_person(world.ticket.key, "In Progress", "ann")
+    await world.run_until(lambda w: w.status.run == 2)
+    world.tracker.move_by_person(world.ticket.key, "Done", "ann")
+    await world.run_to_end()
+    assert world.pull.state is PullRequestState.CLOSED
+    assert len(world.code.comments(1)) == 1
+    await world.run_for(3600)
+    calls = len(world.calls)
+    await world.run_for(3600)
+    assert not [name for name in world.calls[calls:] if name.startswith("code.")]
+
+
 async def test_closed_by_a_person_keeps_what_is_labelled() -> None:
     world = fresh()
     world.people.clear()
