@@ -44,7 +44,7 @@ def enter_by_person(
     coming_from: Phase | None = None,
     handed_back: bool = False,
 ) -> IncidentStatus:
-    """Return the status after a person's move; a hand-back, reopening or step back begins a new run.
+    """Return the status after a person's move; a hand-back, reopening or step back: a new run.
 
     ``coming_from``: the phase before the person's first move, where older moves stand in between.
     ``handed_back``: the person passed through INCIDENT_REQUIRES_HUMAN on the way here.

@@ -5,11 +5,18 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
+from tests.unit.domain import factories as f
 
 from selfheal.api.incident import Handover, Phase
 from selfheal.domain.absorb import absorb
-from selfheal.domain.facts import ChecksState, DeliveryFacts, DeliveryState, DuplicateFacts, ReviewState, WorkloadFacts
-from tests.unit.domain import factories as f
+from selfheal.domain.facts import (
+    ChecksState,
+    DeliveryFacts,
+    DeliveryState,
+    DuplicateFacts,
+    ReviewState,
+    WorkloadFacts,
+)
 
 P = Phase
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
+from tests.unit.domain import factories as f
 
 from selfheal.api.incident import Attempts, Handover, HistoryEntry, Phase, Receipt, Resolution
 from selfheal.domain import effects
@@ -12,7 +13,6 @@ from selfheal.domain.decisions import Act, Advance, Escalate, Stall, Wait
 from selfheal.domain.effects import EffectKind
 from selfheal.domain.facts import DuplicateFacts, WorkloadFacts
 from selfheal.domain.machine import decide
-from tests.unit.domain import factories as f
 
 P = Phase
 ABSENT = WorkloadFacts(exists=False)

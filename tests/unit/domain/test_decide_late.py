@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
+from tests.unit.domain import factories as f
+from tests.unit.domain.test_decide_early import kind, said
 
 from selfheal.api.incident import Phase, PhaseClock, Resolution, RevertStatus
 from selfheal.domain.decisions import Act, Advance, Escalate, Stall
@@ -19,8 +21,6 @@ from selfheal.domain.facts import (
     WorkloadFacts,
 )
 from selfheal.domain.machine import decide
-from tests.unit.domain import factories as f
-from tests.unit.domain.test_decide_early import kind, said
 
 P = Phase
 R = ReviewState

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from tests.unit.domain import factories as f
 
 from selfheal.api.incident import Phase, Resolution
 from selfheal.domain import derive
-from tests.unit.domain import factories as f
 
 P = Phase
 TO = f.NAMES

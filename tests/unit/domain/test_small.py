@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
+from tests.unit.domain import factories as f
 
-from selfheal.api.incident import Handover, Phase, PhaseClock, Receipt
+from selfheal.api.incident import Handover, Phase, Receipt
 from selfheal.api.policy import PolicySpec, Window
 from selfheal.domain import clock, conditions, lifecycle, mapping, windows
 from selfheal.domain.conditions import Standing
-from tests.unit.domain import factories as f
 
 P = Phase
 MINUTE = dt.timedelta(minutes=1)
