@@ -16,9 +16,11 @@ import random
 from typing import Any
 
 import pytest
+import yaml
 from tests.scenario.ports_wrapper import WRITES, Process
-from tests.scenario.world import FILE, PlausibleModel, World, approve_when_asked
+from tests.scenario.world import FILE, NAMESPACE, PlausibleModel, World, approve_when_asked
 
+from selfheal.api.incident import Phase
 from selfheal.domain import errors
 
 PARTS = 4
@@ -145,7 +147,45 @@ def comparable(world: World) -> dict[str, Any]:
     return final
 
 
-@pytest.mark.parametrize("seed", range(12))
+def grow_after_merge(world: World) -> None:
+    """The container needs more than the fix gave it, but only a while after it went live."""
+    since = world.status.verification.started_at if world.status.verification else None
+    if since is None or world.phase is not Phase.VERIFICATION_IN_PROGRESS:
+        return
+    if world.cluster.needs["app"] == "100Mi" and (world.clock.now() - since).total_seconds() > 6:
+        world.cluster.needs["app"] = "1Gi"
+        world.cluster.remove(NAMESPACE, "Deployment", "checkout")
+        world.cluster.apply(yaml.safe_load(world.code.files()[FILE]))
+
+
+async def test_killed_on_the_way_to_a_revert() -> None:
+    """A fix that fails its proof: one revert, one hand-over, whatever call was the last."""
+
+    def over(world: World) -> bool:
+        return world.status.message.startswith("VerificationFailed") and bool(world.requeue.after)
+
+    world = fresh()
+    world.people.append(grow_after_merge)
+    calm = Calm(world, [])
+    while not over(world):
+        calm.before_step.append(copy.deepcopy(world))
+        await world.step()
+    expected = comparable(world)
+    assert len(expected["pulls"]) == 2
+    merged = calm.calls.index("code.merge_pull_request")
+    points = [(number, after) for number, after in list_points(calm.calls) if number > merged]
+    assert len(points) > 50
+    for number, after in points:
+        start = next(one for one in reversed(calm.before_step) if len(one.calls) < number)
+        again = copy.deepcopy(start)
+        again.process.crash_at, again.process.after = number, after
+        await again.run_until(over)
+        why = f"killed {'after' if after else 'before'} call {number}, {calm.calls[number - 1]}"
+        assert comparable(again) == expected, why
+        assert again.milestones().count("handover") == 1, why
+
+
+@pytest.mark.parametrize("seed", range(8))
 async def test_killed_many_times(seed: int) -> None:
     chance = random.Random(seed)
     world = fresh()
