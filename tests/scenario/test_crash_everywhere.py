@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import datetime as dt
 import os
 import random
 from typing import Any
@@ -145,6 +146,42 @@ def comparable(world: World) -> dict[str, Any]:
     final = world.final()
     del final["documents"], final["status"]["attempts"]  # an attempt may have been spent
     return final
+
+
+async def test_killed_after_creating_while_search_lags() -> None:
+    """The ticket exists, but search does not show it for a while: no second one is opened."""
+    calm = await live_calmly()
+    number = calm.calls.index("tracker.create_ticket") + 1
+    start = next(one for one in reversed(calm.before_step) if len(one.calls) < number)
+    world = copy.deepcopy(start)
+    world.tracker.search_lag = dt.timedelta(seconds=100)
+    world.process.crash_at, world.process.after = number, True
+    await world.run_until(lambda w: "search index" in w.status.message)
+    await world.run_to_end()
+    assert_made_once(world, "search lags")
+    assert world.final() == calm.world.final()
+
+
+async def test_killed_while_adopting_a_ticket() -> None:
+    def begun() -> World:
+        world = World()
+        world.people.append(approve_when_asked)
+        world.clock.seconds += 60
+        world.tracker.add_ticket("checkout is down")
+        world.file_incident(ticketKey="OPS-1")
+        return world
+
+    calm = begun()
+    await calm.run_until(Phase.ANALYSIS_IN_PROGRESS)
+    points = list_points(calm.calls)
+    await calm.run_to_end()
+    for number, after in points:
+        world = begun()
+        world.restart(Process(crash_at=number, after=after))
+        await world.run_to_end()
+        why = f"killed {'after' if after else 'before'} call {number}, {calm.calls[number - 1]}"
+        assert world.final() == calm.final(), why
+        assert len(world.tracker.tickets) == 1, why
 
 
 def grow_after_merge(world: World) -> None:
