@@ -58,6 +58,7 @@ async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
     settings.posting.loggers = False
     settings.watching.chunk_size = 500
     settings.watching.server_timeout = 600
+    settings.queueing.idle_timeout = 0.5  # s; a worker that waits longer holds a stop up
     settings.networking.error_backoffs = (1, 2, 5)
     settings.process.ultimate_exiting_timeout = None
 
