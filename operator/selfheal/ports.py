@@ -155,7 +155,9 @@ class IssueTracker(Protocol):
     async def create_ticket(self, draft: TicketDraft) -> facts.TicketFacts:
         """Create; has no natural key: never repeat without find_tickets_by_label."""
 
-    async def transition_ticket(self, ticket: facts.TicketFacts, to_statuses: Sequence[str]) -> None:
+    async def transition_ticket(
+        self, ticket: facts.TicketFacts, to_statuses: Sequence[str]
+    ) -> None:
         """Move to the first offered of the statuses; TransitionNotOffered lists what is offered; Conflict on 409.
 
         Sets the resolution where the transition's screen asks for it. Already there: no-op.
@@ -166,10 +168,14 @@ class IssueTracker(Protocol):
     ) -> None:
         """Write property and labels (``selfheal-*`` and ``selfheal/*`` only are replaced) in one PUT."""
 
-    async def ensure_comment(self, ticket_key: str, *, marker: str, body: str, public: bool = False) -> str:
+    async def ensure_comment(
+        self, ticket_key: str, *, marker: str, body: str, public: bool = False
+    ) -> str:
         """Post Markdown ``body`` with the marker line, or edit ours that has the marker; return its id."""
 
-    async def ensure_remote_link(self, ticket_key: str, *, global_id: str, url: str, title: str) -> None:
+    async def ensure_remote_link(
+        self, ticket_key: str, *, global_id: str, url: str, title: str
+    ) -> None:
         """Create or update a remote link."""
 
     async def ensure_ticket_link(self, ticket_key: str, other_key: str) -> None:
@@ -227,14 +233,23 @@ class CodeHost(Protocol):
     async def get_tree(self, repository: str, sha: str, path: str) -> SourceTree:
         """Read all regular files (no symlinks) below path: at most 2,000 files and 8 MiB."""
 
-    async def list_commits(self, repository: str, sha: str, path: str, *, limit: int = 20) -> Sequence[CommitFacts]:
+    async def list_commits(
+        self, repository: str, sha: str, path: str, *, limit: int = 20
+    ) -> Sequence[CommitFacts]:
         """Return the newest commits that touch path."""
 
     async def find_branch(self, repository: str, name: str) -> facts.BranchFacts | None:
         """Read a branch and its head's Selfheal-Effect trailer."""
 
     async def ensure_branch(
-        self, repository: str, name: str, *, base_sha: str, files: Mapping[str, bytes | None], message: str, key: str
+        self,
+        repository: str,
+        name: str,
+        *,
+        base_sha: str,
+        files: Mapping[str, bytes | None],
+        message: str,
+        key: str,
     ) -> facts.BranchFacts:
         """Create a branch with one commit on base (None deletes a file); adopt only with our trailer key, else Conflict.
 
@@ -247,7 +262,9 @@ class CodeHost(Protocol):
     async def delete_branch(self, repository: str, name: str) -> None:
         """Delete; gone already is fine."""
 
-    async def find_pull_request(self, repository: str, branch: str, key: str) -> facts.PullRequestFacts | None:
+    async def find_pull_request(
+        self, repository: str, branch: str, key: str
+    ) -> facts.PullRequestFacts | None:
         """Find by head branch in any state, only with our key in the body; empty key: any of ours."""
 
     async def ensure_pull_request(self, draft: PullRequestDraft) -> facts.PullRequestFacts:
@@ -261,13 +278,19 @@ class CodeHost(Protocol):
     ) -> Mapping[tuple[str, int], facts.PullRequestFacts]:
         """Read many in one GraphQL request; missing ones are absent."""
 
-    async def save_pull_request_mirror(self, pull: facts.PullRequestFacts, *, label: str, status_block: str) -> None:
+    async def save_pull_request_mirror(
+        self, pull: facts.PullRequestFacts, *, label: str, status_block: str
+    ) -> None:
         """Replace the ``selfheal/<PHASE>`` label and the status block between its markers in the body."""
 
-    async def ensure_pull_request_comment(self, repository: str, number: int, *, marker: str, body: str) -> str:
+    async def ensure_pull_request_comment(
+        self, repository: str, number: int, *, marker: str, body: str
+    ) -> str:
         """Post a comment with the marker, or edit ours; return its id."""
 
-    async def merge_pull_request(self, pull: facts.PullRequestFacts, *, sha: str, method: str) -> str:
+    async def merge_pull_request(
+        self, pull: facts.PullRequestFacts, *, sha: str, method: str
+    ) -> str:
         """Merge if the head still is ``sha`` (Conflict if not); return the merge commit."""
 
     async def close_pull_request(self, repository: str, number: int) -> None:

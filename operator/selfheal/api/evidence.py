@@ -32,7 +32,9 @@ class EvidenceSpec(meta.Model):
     created: meta.Time = Field(description="When it was taken.")
     digest: str = Field(description="sha256 of the uncompressed document.")
     size: int = Field(description="Uncompressed size in bytes.")
-    content: str = Field(description="The document: JSON, gzip-compressed, base64.", max_length=90_000)
+    content: str = Field(
+        description="The document: JSON, gzip-compressed, base64.", max_length=90_000
+    )
 
 
 class Evidence(meta.Model):

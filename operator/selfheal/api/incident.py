@@ -111,21 +111,29 @@ class SourceType(enum.StrEnum):
 class TargetRef(meta.Model):
     """The object that is unhealthy; always in the incident's own namespace."""
 
-    api_version: str = Field(default="apps/v1", description="API version of the target, for example apps/v1.")
+    api_version: str = Field(
+        default="apps/v1", description="API version of the target, for example apps/v1."
+    )
     kind: str = Field(
         description="Kind of the target: a workload, Job, CronJob, Service, claim, autoscaler or Ingress.",
         pattern="^(Deployment|StatefulSet|DaemonSet|ReplicaSet|Pod|Job|CronJob|Service|"
         "PersistentVolumeClaim|HorizontalPodAutoscaler|Ingress)$",
     )
     name: str = Field(description="Name of the target.", min_length=1, max_length=253)
-    container: str | None = Field(default=None, description="Container within the target, where known.")
+    container: str | None = Field(
+        default=None, description="Container within the target, where known."
+    )
 
 
 class Source(meta.Model):
     """Where the incident came from."""
 
-    type: SourceType = Field(default=SourceType.MANUAL, description="Manual, Ticket, Alert or Detector.")
-    fingerprint: str | None = Field(default=None, description="What makes two signals the same incident.")
+    type: SourceType = Field(
+        default=SourceType.MANUAL, description="Manual, Ticket, Alert or Detector."
+    )
+    fingerprint: str | None = Field(
+        default=None, description="What makes two signals the same incident."
+    )
 
 
 class IncidentSpec(meta.Model):
@@ -137,7 +145,8 @@ class IncidentSpec(meta.Model):
     )
     priority: Priority = Field(default=Priority.HIGH, description="Low, Medium, High or Critical.")
     target_ref: TargetRef | None = Field(
-        default=None, description="What is unhealthy; found by triage where absent. Immutable once set."
+        default=None,
+        description="What is unhealthy; found by triage where absent. Immutable once set.",
     )
     source: Source = Field(default=Source(), description="Where the incident came from.")
     ticket_key: str | None = Field(
@@ -145,7 +154,9 @@ class IncidentSpec(meta.Model):
         description="Adopt this ticket instead of opening one. Immutable once set.",
         pattern="^[A-Z][A-Z0-9_]+-[0-9]+$",
     )
-    policy_ref: str = Field(default="default", description="Name of the SelfHealingPolicy.", min_length=1)
+    policy_ref: str = Field(
+        default="default", description="Name of the SelfHealingPolicy.", min_length=1
+    )
     suspend: bool = Field(default=False, description="Stop all work on this incident while true.")
     dry_run: bool = Field(default=False, description="Analysis only; nothing outside is written.")
 
@@ -181,7 +192,9 @@ class PhaseClock(meta.Model):
     """Time spent in the phase against its time-out; it stands still while stalled or suspended."""
 
     elapsed_seconds: float = Field(default=0.0, description="Seconds spent before runningSince.")
-    running_since: meta.Time | None = Field(default=None, description="Since when it runs; absent: it stands.")
+    running_since: meta.Time | None = Field(
+        default=None, description="Since when it runs; absent: it stands."
+    )
 
 
 class PolicySnapshot(meta.Model):
@@ -197,7 +210,9 @@ class Identity(meta.Model):
     uid: str = Field(description="The first uid of the incident, of which all keys are made.")
     tracker: str = Field(default="None", description="Jira or None.")
     project: str | None = Field(default=None, description="Project of the ticket.")
-    statuses: dict[str, list[str]] = Field(default={}, description="Phase to ticket statuses, resolved.")
+    statuses: dict[str, list[str]] = Field(
+        default={}, description="Phase to ticket statuses, resolved."
+    )
     repository: str | None = Field(default=None, description="owner/name of the mapped repository.")
     branch: str | None = Field(default=None, description="Branch that is delivered.")
     path: str | None = Field(default=None, description="Folder within the repository.")
@@ -218,7 +233,9 @@ class TicketStatus(meta.Model):
     key: str = Field(description="Key of the ticket, for example OPS-123.")
     url: str = Field(default="", description="Where a person reads it.")
     status: str = Field(default="", description="Its status when last read.")
-    seen_change: str | None = Field(default=None, description="Id of the newest status change taken into account.")
+    seen_change: str | None = Field(
+        default=None, description="Id of the newest status change taken into account."
+    )
     last_operator_move: OperatorMove | None = Field(default=None, description="Our own last move.")
 
 
@@ -229,7 +246,9 @@ class DiagnosisStatus(meta.Model):
     cause: str = Field(description="The cause in one line.")
     confidence: float = Field(description="0 to 1.", ge=0, le=1)
     by: DiagnosedBy = Field(description="Rules, Model or Both.")
-    evidence_ref: str | None = Field(default=None, description="Name of the SelfHealingEvidence it rests on.")
+    evidence_ref: str | None = Field(
+        default=None, description="Name of the SelfHealingEvidence it rests on."
+    )
     summary: str = Field(default="", description="Explanation for people.")
     container: str | None = Field(default=None, description="Container concerned.")
 
@@ -246,11 +265,17 @@ class FixStatus(meta.Model):
     """The proposed fix."""
 
     summary: str = Field(description="What the fix does, in one line.")
-    risk: str = Field(default="Low", description="Low, Medium or High, with the reason in the proposal.")
+    risk: str = Field(
+        default="Low", description="Low, Medium or High, with the reason in the proposal."
+    )
     files: list[FileChange] = Field(default=[], description="Changed files.")
     rollback: str = Field(default="", description="How to undo it.")
-    proposal_ref: str | None = Field(default=None, description="Name of the SelfHealingEvidence with the proposal.")
-    preview: str | None = Field(default=None, description="The diff that would be proposed, in dry runs.")
+    proposal_ref: str | None = Field(
+        default=None, description="Name of the SelfHealingEvidence with the proposal."
+    )
+    preview: str | None = Field(
+        default=None, description="The diff that would be proposed, in dry runs."
+    )
 
 
 class PullRequestStatus(meta.Model):
@@ -264,8 +289,12 @@ class PullRequestStatus(meta.Model):
     state: str = Field(default="Open", description="Open, Closed or Merged.")
     branch: str = Field(description="Head branch.")
     head_sha: str = Field(alias="headSHA", description="The last commit that we made on it.")
-    merge_sha: str | None = Field(default=None, alias="mergeSHA", description="The commit on the base branch.")
-    review_decision: str | None = Field(default=None, description="Approved, ChangesRequested or ReviewRequired.")
+    merge_sha: str | None = Field(
+        default=None, alias="mergeSHA", description="The commit on the base branch."
+    )
+    review_decision: str | None = Field(
+        default=None, description="Approved, ChangesRequested or ReviewRequired."
+    )
     checks: str | None = Field(default=None, description="Success, Pending, Failure or None.")
 
 
@@ -284,7 +313,9 @@ class CheckStatus(meta.Model):
     name: str = Field(description="What must hold.")
     before: bool | None = Field(default=None, description="Whether it held before the fix.")
     after: bool | None = Field(default=None, description="Whether it holds now.")
-    holds_since: meta.Time | None = Field(default=None, description="Since when it holds without a break.")
+    holds_since: meta.Time | None = Field(
+        default=None, description="Since when it holds without a break."
+    )
     message: str = Field(default="", description="What was seen.")
 
 
@@ -293,7 +324,9 @@ class VerificationStatus(meta.Model):
 
     checks: list[CheckStatus] = Field(default=[], description="The checks.")
     verdict: str | None = Field(default=None, description="Passed or Failed; absent while it runs.")
-    started_at: meta.Time | None = Field(default=None, description="When the first evaluation was taken.")
+    started_at: meta.Time | None = Field(
+        default=None, description="When the first evaluation was taken."
+    )
 
 
 class RevertStatus(meta.Model):
@@ -348,24 +381,42 @@ class HistoryEntry(meta.Model):
 class IncidentStatus(meta.Model):
     """What the operator knows; identities, counters, times and references only."""
 
-    phase: Phase | None = Field(default=None, description="Where the incident stands; mirrors the ticket.")
+    phase: Phase | None = Field(
+        default=None, description="Where the incident stands; mirrors the ticket."
+    )
     phase_since: meta.Time | None = Field(default=None, description="Since when.")
     message: str = Field(default="", description="What it waits for, and on whom.")
     observed_generation: int = Field(default=0, description="Generation of the spec last acted on.")
     observed_poke: str | None = Field(default=None, description="Last poke annotation seen.")
-    observed_transition: str | None = Field(default=None, description="Last transition-to annotation obeyed.")
-    run: int = Field(default=1, description="Grows at each hand-back, reopening or move to an earlier phase.")
+    observed_transition: str | None = Field(
+        default=None, description="Last transition-to annotation obeyed."
+    )
+    run: int = Field(
+        default=1, description="Grows at each hand-back, reopening or move to an earlier phase."
+    )
     resolution: Resolution | None = Field(default=None, description="How it ended.")
-    duplicate_of: str | None = Field(default=None, description="namespace/name of the primary incident.")
-    target: TargetRef | None = Field(default=None, description="What is unhealthy; what triage found.")
-    target_seen: bool = Field(default=False, description="Whether the target was ever seen to exist.")
-    target_gone_since: meta.Time | None = Field(default=None, description="Since when the target is gone.")
+    duplicate_of: str | None = Field(
+        default=None, description="namespace/name of the primary incident."
+    )
+    target: TargetRef | None = Field(
+        default=None, description="What is unhealthy; what triage found."
+    )
+    target_seen: bool = Field(
+        default=False, description="Whether the target was ever seen to exist."
+    )
+    target_gone_since: meta.Time | None = Field(
+        default=None, description="Since when the target is gone."
+    )
     policy: PolicySnapshot | None = Field(default=None, description="The policy last used.")
-    identity: Identity | None = Field(default=None, description="Snapshot that effect keys rest on.")
+    identity: Identity | None = Field(
+        default=None, description="Snapshot that effect keys rest on."
+    )
     intent: Intent | None = Field(default=None, description="The effect under way.")
     receipts: list[Receipt] = Field(default=[], description="Effects performed in this run.")
     backoff: Backoff = Field(default=Backoff(), description="Passing failures.")
-    clock: PhaseClock = Field(default=PhaseClock(), description="Time spent against the phase's time-out.")
+    clock: PhaseClock = Field(
+        default=PhaseClock(), description="Time spent against the phase's time-out."
+    )
     ticket: TicketStatus | None = Field(default=None, description="The ticket.")
     diagnosis: DiagnosisStatus | None = Field(default=None, description="The root cause.")
     fix: FixStatus | None = Field(default=None, description="The proposed fix.")
@@ -373,10 +424,14 @@ class IncidentStatus(meta.Model):
     deployment: DeploymentStatus | None = Field(default=None, description="The delivery.")
     verification: VerificationStatus | None = Field(default=None, description="The proof.")
     revert: RevertStatus | None = Field(default=None, description="The revert pull request.")
-    handover: Handover | None = Field(default=None, description="Why the operator handed over, last time.")
+    handover: Handover | None = Field(
+        default=None, description="Why the operator handed over, last time."
+    )
     attempts: Attempts = Field(default=Attempts(), description="Attempts spent in this run.")
     usage: Usage = Field(default=Usage(), description="Model use of this incident.")
-    history: list[HistoryEntry] = Field(default=[], description="Newest 50 changes of phase.", max_length=50)
+    history: list[HistoryEntry] = Field(
+        default=[], description="Newest 50 changes of phase.", max_length=50
+    )
     conditions: list[meta.Condition] = Field(default=[], description="What machines act on.")
 
 

@@ -121,10 +121,16 @@ class ObjectMeta(Model):
 class Condition(Model):
     """One condition as Kubernetes defines it."""
 
-    type: str = pydantic.Field(description="What the condition is about, an adjective or participle.")
-    status: str = pydantic.Field(description="True, False or Unknown.", pattern="^(True|False|Unknown)$")
+    type: str = pydantic.Field(
+        description="What the condition is about, an adjective or participle."
+    )
+    status: str = pydantic.Field(
+        description="True, False or Unknown.", pattern="^(True|False|Unknown)$"
+    )
     reason: str = pydantic.Field(description="Why, as one CamelCase word for machines.")
-    message: str = pydantic.Field(default="", description="Why, as a sentence for people, with what mends it.")
+    message: str = pydantic.Field(
+        default="", description="Why, as a sentence for people, with what mends it."
+    )
     last_transition_time: Time = pydantic.Field(description="When the status last changed.")
     observed_generation: int = pydantic.Field(
         default=0, description="The generation of the spec that this condition speaks of."

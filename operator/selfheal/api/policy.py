@@ -121,8 +121,12 @@ class IntakeSpec(meta.Model):
 
     enabled: bool = Field(default=False, description="Whether tickets are taken in.")
     jql: str | None = Field(default=None, description="JQL that narrows the tickets.")
-    minimum_priority: Priority = Field(default=Priority.HIGH, description="Least priority taken in.")
-    keywords: list[str] = Field(default=[], description="Any must occur, without regard to case; none: all.")
+    minimum_priority: Priority = Field(
+        default=Priority.HIGH, description="Least priority taken in."
+    )
+    keywords: list[str] = Field(
+        default=[], description="Any must occur, without regard to case; none: all."
+    )
     poll_interval: meta.Duration = Field(
         default=dt.timedelta(minutes=5), description="Time between polls, for example 5m."
     )
@@ -132,25 +136,40 @@ class TrackerSpec(meta.Model):
     """The issue tracker."""
 
     type: TrackerType = Field(default=TrackerType.NONE, description="Jira or None.")
-    deployment: JiraDeployment = Field(default=JiraDeployment.CLOUD, description="Cloud or DataCenter.")
-    site: str | None = Field(
-        default=None, alias="baseURL", description="Base URL of the site, or of the gateway for tests."
+    deployment: JiraDeployment = Field(
+        default=JiraDeployment.CLOUD, description="Cloud or DataCenter."
     )
-    cloud_id: str | None = Field(default=None, description="Cloud id, for the gateway of Atlassian.")
+    site: str | None = Field(
+        default=None,
+        alias="baseURL",
+        description="Base URL of the site, or of the gateway for tests.",
+    )
+    cloud_id: str | None = Field(
+        default=None, description="Cloud id, for the gateway of Atlassian."
+    )
     project: str | None = Field(default=None, description="Project key.")
     issue_type: str = Field(default="[System] Incident", description="Issue type of new tickets.")
     request_type: str | None = Field(default=None, description="Request type for service desks.")
     service_desk: str | None = Field(default=None, description="Service desk id.")
-    credentials_ref: CredentialsRef | None = Field(default=None, description="Secret with the token.")
+    credentials_ref: CredentialsRef | None = Field(
+        default=None, description="Secret with the token."
+    )
     statuses: dict[Phase, list[str]] = Field(
         default={}, description="Ticket statuses of each phase; replaces the default table whole."
     )
-    priorities: dict[str, Priority] = Field(default={}, description="Ticket priority to incident priority.")
-    public_comments: bool = Field(default=False, description="Whether comments are visible to customers.")
-    poll_interval: meta.Duration = Field(
-        default=dt.timedelta(seconds=30), description="Time between looks at known tickets, for example 30s."
+    priorities: dict[str, Priority] = Field(
+        default={}, description="Ticket priority to incident priority."
     )
-    adoption: AdoptionSpec = Field(default=AdoptionSpec(), description="Which tickets may be adopted.")
+    public_comments: bool = Field(
+        default=False, description="Whether comments are visible to customers."
+    )
+    poll_interval: meta.Duration = Field(
+        default=dt.timedelta(seconds=30),
+        description="Time between looks at known tickets, for example 30s.",
+    )
+    adoption: AdoptionSpec = Field(
+        default=AdoptionSpec(), description="Which tickets may be adopted."
+    )
     intake: IntakeSpec = Field(default=IntakeSpec(), description="Which tickets become incidents.")
 
 
@@ -172,7 +191,8 @@ class DeploymentSpec(meta.Model):
     """How merged commits are delivered."""
 
     strategy: DeliveryStrategy = Field(
-        default=DeliveryStrategy.ROLLOUT, description="Rollout, Actions, Deployments, ArgoCD or Flux."
+        default=DeliveryStrategy.ROLLOUT,
+        description="Rollout, Actions, Deployments, ArgoCD or Flux.",
     )
 
 
@@ -182,7 +202,9 @@ class MergeSpec(meta.Model):
     by: MergeBy = Field(default=MergeBy.OPERATOR, description="Operator or Person.")
     require_approval: bool = Field(default=True, description="Whether a person must approve first.")
     max_risk: Risk = Field(default=Risk.LOW, description="Highest risk merged without approval.")
-    method: str = Field(default="squash", description="merge, squash or rebase.", pattern="^(merge|squash|rebase)$")
+    method: str = Field(
+        default="squash", description="merge, squash or rebase.", pattern="^(merge|squash|rebase)$"
+    )
 
 
 class PullRequestSpec(meta.Model):
@@ -207,7 +229,9 @@ class RepositorySpec(meta.Model):
     repository: str = Field(description="owner/name.", pattern="^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")
     branch: str = Field(default="main", description="Branch that is delivered.")
     path: str = Field(default="", description="Folder with the manifests; empty: the root.")
-    deployment: DeploymentSpec = Field(default=DeploymentSpec(), description="How merged commits are delivered.")
+    deployment: DeploymentSpec = Field(
+        default=DeploymentSpec(), description="How merged commits are delivered."
+    )
     merge: MergeSpec = Field(default=MergeSpec(), description="How pull requests are merged.")
     pull_request: PullRequestSpec = Field(
         default=PullRequestSpec(), description="How pull requests are opened and followed."
@@ -221,20 +245,29 @@ class CodeSpec(meta.Model):
     base_url: str | None = Field(
         default=None, alias="baseURL", description="API base URL of an Enterprise server."
     )
-    credentials_ref: CredentialsRef | None = Field(default=None, description="Secret with token or App key.")
+    credentials_ref: CredentialsRef | None = Field(
+        default=None, description="Secret with token or App key."
+    )
     poll_interval: meta.Duration = Field(
-        default=dt.timedelta(minutes=1), description="Time between looks at pull requests, for example 1m."
+        default=dt.timedelta(minutes=1),
+        description="Time between looks at pull requests, for example 1m.",
     )
     limits: CodeLimits = Field(default=CodeLimits(), description="Limits across incidents.")
-    repositories: list[RepositorySpec] = Field(default=[], description="Mappings; they must not overlap.")
+    repositories: list[RepositorySpec] = Field(
+        default=[], description="Mappings; they must not overlap."
+    )
 
 
 class ModelSpec(meta.Model):
     """A language model behind an OpenAI-compatible endpoint."""
 
-    base_url: str | None = Field(default=None, alias="baseURL", description="Base URL of the endpoint.")
+    base_url: str | None = Field(
+        default=None, alias="baseURL", description="Base URL of the endpoint."
+    )
     name: str = Field(description="Model name.")
-    credentials_ref: CredentialsRef | None = Field(default=None, description="Secret with the API key.")
+    credentials_ref: CredentialsRef | None = Field(
+        default=None, description="Secret with the API key."
+    )
     input_price: float = Field(default=0.0, description="Price of a million input tokens.", ge=0)
     output_price: float = Field(default=0.0, description="Price of a million output tokens.", ge=0)
     namespace_selector: LabelSelector | None = Field(
@@ -272,8 +305,12 @@ class McpServerSpec(meta.Model):
     command: str | None = Field(
         default=None, description="Name of a command from the operator's own configuration."
     )
-    allowed_tools: list[str] = Field(default=[], description="Tools that may be called; none: the packaged list.")
-    credentials_ref: CredentialsRef | None = Field(default=None, description="Secret with a bearer token.")
+    allowed_tools: list[str] = Field(
+        default=[], description="Tools that may be called; none: the packaged list."
+    )
+    credentials_ref: CredentialsRef | None = Field(
+        default=None, description="Secret with a bearer token."
+    )
 
 
 class AgentsSpec(meta.Model):
@@ -284,24 +321,34 @@ class AgentsSpec(meta.Model):
     runner: Runner = Field(default=Runner.IN_PROCESS, description="InProcess or Job.")
     budget: BudgetSpec = Field(default=BudgetSpec(), description="Hard budgets.")
     mcp_servers: list[McpServerSpec] = Field(default=[], description="MCP servers.")
-    minimum_confidence: float = Field(default=0.6, description="Least confidence of a diagnosis.", ge=0, le=1)
+    minimum_confidence: float = Field(
+        default=0.6, description="Least confidence of a diagnosis.", ge=0, le=1
+    )
 
 
 class GuardsSpec(meta.Model):
     """What a fix may touch."""
 
-    namespaces: list[str] = Field(default=[], description="Namespaces; none: those of the mappings.")
+    namespaces: list[str] = Field(
+        default=[], description="Namespaces; none: those of the mappings."
+    )
     kinds: list[str] = Field(
         default=["Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod"],
         description="Kinds that may be edited.",
     )
     max_memory: meta.Quantity = Field(default="4Gi", description="Highest memory limit set.")
-    max_cpu: meta.Quantity = Field(default="4", alias="maxCPU", description="Highest CPU limit set.")
-    memory_step: float = Field(default=2.0, description="Factor by which a memory limit is raised.", gt=1)
+    max_cpu: meta.Quantity = Field(
+        default="4", alias="maxCPU", description="Highest CPU limit set."
+    )
+    memory_step: float = Field(
+        default=2.0, description="Factor by which a memory limit is raised.", gt=1
+    )
     cpu_step: float = Field(default=2.0, description="Factor by which a CPU limit is raised.", gt=1)
     max_files: int = Field(default=3, description="Files changed at the most.", ge=1)
     max_lines: int = Field(default=40, description="Lines changed at the most.", ge=1)
-    protected_paths: list[str] = Field(default=[], description="Glob patterns of paths never changed.")
+    protected_paths: list[str] = Field(
+        default=[], description="Glob patterns of paths never changed."
+    )
     classes: list[str] = Field(default=[], description="Classes that may be fixed; none: all.")
 
 
@@ -309,7 +356,9 @@ class RegistrySpec(meta.Model):
     """An image registry that may be asked for tags."""
 
     host: str = Field(description="Host as it stands in image references, for example docker.io.")
-    endpoint: str | None = Field(default=None, description="Base URL to ask; absent: https and the host.")
+    endpoint: str | None = Field(
+        default=None, description="Base URL to ask; absent: https and the host."
+    )
     credentials_ref: CredentialsRef | None = Field(default=None, description="Secret with a login.")
 
 
@@ -317,7 +366,8 @@ class VerificationSpec(meta.Model):
     """When a fix counts as proved."""
 
     stable_for: meta.Duration = Field(
-        default=dt.timedelta(minutes=10), description="How long all checks must hold, for example 10m."
+        default=dt.timedelta(minutes=10),
+        description="How long all checks must hold, for example 10m.",
     )
     on_failure: OnFailure = Field(
         default=OnFailure.REVERT_PULL_REQUEST, description="Escalate, RevertPullRequest or Revert."
@@ -328,7 +378,9 @@ class DetectionSpec(meta.Model):
     """The built-in detector."""
 
     enabled: bool = Field(default=False, description="Whether the cluster is watched for faults.")
-    namespaces: list[str] = Field(default=[], description="Namespaces; none: those of the mappings.")
+    namespaces: list[str] = Field(
+        default=[], description="Namespaces; none: those of the mappings."
+    )
     reasons: list[str] = Field(default=[], description="Event reasons; none: the packaged list.")
     quiet_period: meta.Duration = Field(
         default=dt.timedelta(minutes=2), description="How long a fault must last, for example 2m."
@@ -338,19 +390,31 @@ class DetectionSpec(meta.Model):
 class RecoverySpec(meta.Model):
     """Which endings before a merge the operator may take by itself."""
 
-    recovered: bool = Field(default=True, description="Resolve when the target recovered by itself.")
+    recovered: bool = Field(
+        default=True, description="Resolve when the target recovered by itself."
+    )
     target_gone: bool = Field(default=True, description="Resolve when the target was deleted.")
 
 
 class TimeoutsSpec(meta.Model):
     """How long a phase may take before the incident is handed to a person."""
 
-    triage: meta.Duration = Field(default=dt.timedelta(minutes=30), description="Finding the target.")
-    analysis: meta.Duration = Field(default=dt.timedelta(minutes=15), description="Root cause analysis.")
+    triage: meta.Duration = Field(
+        default=dt.timedelta(minutes=30), description="Finding the target."
+    )
+    analysis: meta.Duration = Field(
+        default=dt.timedelta(minutes=15), description="Root cause analysis."
+    )
     fix: meta.Duration = Field(default=dt.timedelta(minutes=30), description="Fix generation.")
-    pull_request: meta.Duration = Field(default=dt.timedelta(minutes=30), description="Pull request creation.")
-    merge: meta.Duration = Field(default=dt.timedelta(hours=24), description="Merge after approval.")
-    deployment_start: meta.Duration = Field(default=dt.timedelta(minutes=30), description="Start of delivery.")
+    pull_request: meta.Duration = Field(
+        default=dt.timedelta(minutes=30), description="Pull request creation."
+    )
+    merge: meta.Duration = Field(
+        default=dt.timedelta(hours=24), description="Merge after approval."
+    )
+    deployment_start: meta.Duration = Field(
+        default=dt.timedelta(minutes=30), description="Start of delivery."
+    )
     deployment: meta.Duration = Field(default=dt.timedelta(minutes=30), description="Delivery.")
     verification: meta.Duration = Field(
         default=dt.timedelta(minutes=30), description="Verification beyond the stability window."
@@ -369,37 +433,57 @@ class AttemptsSpec(meta.Model):
 class RetentionSpec(meta.Model):
     """How long things are kept."""
 
-    resolved: meta.Duration = Field(default=dt.timedelta(hours=72), description="Resolved incidents, for example 72h.")
-    evidence_total: meta.Quantity = Field(default="256Mi", description="All evidence of this policy.")
+    resolved: meta.Duration = Field(
+        default=dt.timedelta(hours=72), description="Resolved incidents, for example 72h."
+    )
+    evidence_total: meta.Quantity = Field(
+        default="256Mi", description="All evidence of this policy."
+    )
 
 
 class EscalationSpec(meta.Model):
     """Whom a hand-over addresses."""
 
-    assignee: str | None = Field(default=None, description="Account id (Cloud) or user name (Data Center).")
+    assignee: str | None = Field(
+        default=None, description="Account id (Cloud) or user name (Data Center)."
+    )
 
 
 class PolicySpec(meta.Model):
     """How incidents are treated; every field has a default that is safe."""
 
-    namespace_selector: LabelSelector = Field(default=LabelSelector(), description="Namespaces that may use it.")
+    namespace_selector: LabelSelector = Field(
+        default=LabelSelector(), description="Namespaces that may use it."
+    )
     mode: Mode = Field(default=Mode.PULL_REQUEST, description="Observe, Suggest or PullRequest.")
     suspend: bool = Field(default=False, description="Stop every outside write of all incidents.")
     freeze: list[Window] = Field(default=[], description="Windows in which nothing is merged.")
-    cluster_name: str = Field(default="", description="Name of the cluster on tickets and pull requests.")
+    cluster_name: str = Field(
+        default="", description="Name of the cluster on tickets and pull requests."
+    )
     tracker: TrackerSpec = Field(default=TrackerSpec(), description="The issue tracker.")
     code: CodeSpec = Field(default=CodeSpec(), description="The code host.")
     agents: AgentsSpec = Field(default=AgentsSpec(), description="The agents and their model.")
     guards: GuardsSpec = Field(default=GuardsSpec(), description="What a fix may touch.")
-    registries: list[RegistrySpec] = Field(default=[], description="Registries that may be asked for tags.")
-    verification: VerificationSpec = Field(default=VerificationSpec(), description="When a fix counts as proved.")
+    registries: list[RegistrySpec] = Field(
+        default=[], description="Registries that may be asked for tags."
+    )
+    verification: VerificationSpec = Field(
+        default=VerificationSpec(), description="When a fix counts as proved."
+    )
     detection: DetectionSpec = Field(default=DetectionSpec(), description="The built-in detector.")
-    maintenance: list[Window] = Field(default=[], description="Windows in which faults are expected.")
+    maintenance: list[Window] = Field(
+        default=[], description="Windows in which faults are expected."
+    )
     recovery: RecoverySpec = Field(default=RecoverySpec(), description="Endings before a merge.")
     timeouts: TimeoutsSpec = Field(default=TimeoutsSpec(), description="Time-outs of phases.")
     attempts: AttemptsSpec = Field(default=AttemptsSpec(), description="Attempts a run.")
-    retention: RetentionSpec = Field(default=RetentionSpec(), description="How long things are kept.")
-    escalation: EscalationSpec = Field(default=EscalationSpec(), description="Whom a hand-over addresses.")
+    retention: RetentionSpec = Field(
+        default=RetentionSpec(), description="How long things are kept."
+    )
+    escalation: EscalationSpec = Field(
+        default=EscalationSpec(), description="Whom a hand-over addresses."
+    )
 
 
 class DayUsage(meta.Model):
@@ -416,8 +500,12 @@ class PolicyStatus(meta.Model):
     observed_generation: int = Field(default=0, description="Generation last validated.")
     usage: DayUsage | None = Field(default=None, description="Model use of the day.")
     merges: list[meta.Time] = Field(default=[], description="Merges of the last hour.")
-    failures: dict[str, int] = Field(default={}, description="Failed verifications in a row, by class.")
-    conditions: list[meta.Condition] = Field(default=[], description="Ready, with the field that is wrong.")
+    failures: dict[str, int] = Field(
+        default={}, description="Failed verifications in a row, by class."
+    )
+    conditions: list[meta.Condition] = Field(
+        default=[], description="Ready, with the field that is wrong."
+    )
 
 
 class Policy(meta.Model):

@@ -54,9 +54,7 @@ async def check_policies(runtime: wiring.Runtime) -> list[Finding]:
         systems = await runtime.wiring.connect_policy(policy)
         if systems.tracker is not None:
             statuses = phases.resolve_statuses(policy.spec.tracker.statuses)
-            problems = list(
-                await systems.tracker.check({p.value: s for p, s in statuses.items()})
-            )
+            problems = list(await systems.tracker.check({p.value: s for p, s in statuses.items()}))
             found.append(
                 Finding(
                     check=f"tracker of {name}", ok=not problems,

@@ -91,7 +91,9 @@ def render_result(
 )
 @click.option("--keywords", help="Comma-separated keywords of tickets taken in.")
 @click.option("--dry-run", is_flag=True, help="Analyse, but write nothing outside.")
-@click.option("--log-level", type=environment.LEVELS, default="INFO", help="Logging level (default: INFO).")
+@click.option(
+    "--log-level", type=environment.LEVELS, default="INFO", help="Logging level (default: INFO)."
+)
 @click.option("--log-dir", type=click.Path(path_type=pathlib.Path), default="logs")
 @click.option(
     "--config-path",

@@ -48,7 +48,9 @@ class Repository:
         parent = self.call("GET", f"/git/ref/heads/{self.branch}")["object"]["sha"]
         old = self.call("GET", f"/git/commits/{parent}")["tree"]["sha"]
         tree = self.call("GET", f"/git/trees/{old}?recursive=1")["tree"]
-        present = [e["path"] for e in tree if e["type"] == "blob" and e["path"].startswith(f"{folder}/")]
+        present = [
+            e["path"] for e in tree if e["type"] == "blob" and e["path"].startswith(f"{folder}/")
+        ]
         wanted = {f"{folder}/{path}": content for path, content in files.items()}
         entries: list[dict[str, Any]] = [
             {"path": path, "mode": "100644", "type": "blob", "sha": None}

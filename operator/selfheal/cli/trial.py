@@ -103,7 +103,9 @@ def run(
     failing = find_failing(kubectl, space, workloads, say)
     if not failing:
         return {"namespace": space, "incidents": [], "message": "Everything is healthy."}
-    names = [file_incident(kubectl, space, kind, name, why) for (kind, name), why in failing.items()]
+    names = [
+        file_incident(kubectl, space, kind, name, why) for (kind, name), why in failing.items()
+    ]
     rows = follow(kubectl, repository, space, names, approve=approve, timeout=timeout, say=say)
     return {"namespace": space, "incidents": rows, "message": ""}
 
@@ -140,7 +142,9 @@ def _set_in_document(part: str, namespace: str) -> str:
     flow = re.search(r"(?m)^metadata:\s*\{", part)
     if flow is not None:
         if re.search(r"(?m)^metadata:.*\bnamespace:", part):
-            return re.sub(r"(?m)^(metadata:.*\bnamespace:\s*)[^\s,}]+", rf"\g<1>{namespace}", part, count=1)
+            return re.sub(
+                r"(?m)^(metadata:.*\bnamespace:\s*)[^\s,}]+", rf"\g<1>{namespace}", part, count=1
+            )
         return part[: flow.end()] + f"namespace: {namespace}, " + part[flow.end() :]
     block = re.search(r"(?m)^metadata:[ \t]*\n((?:[ \t]+[^\n]*\n?|[ \t]*\n)+)", part)
     if block is None:
@@ -159,7 +163,9 @@ def prepare(kubectl: Kubectl, namespace: str) -> None:
     kubectl.run("create", "namespace", namespace, check=False)
     kubectl.run("-n", namespace, "delete", "shi", "--all", "--wait=true", check=False)
     for kind in ("deployments", "statefulsets", "daemonsets", "jobs", "cronjobs", "pods"):
-        kubectl.run("-n", namespace, "delete", kind, "--all", "--wait=true", "--grace-period=1", check=False)
+        kubectl.run(
+            "-n", namespace, "delete", kind, "--all", "--wait=true", "--grace-period=1", check=False
+        )
 
 
 def serve_namespace(kubectl: Kubectl, namespace: str) -> None:
@@ -236,7 +242,12 @@ def symptom(kubectl: Kubectl, namespace: str, kind: str, name: str) -> str | Non
     events = (kubectl.get(namespace, "events") or {"items": []})["items"]
     for event in events:
         about = event["involvedObject"]["name"]
-        certain = event["reason"] in ("Unhealthy", "FailedMount", "FailedScheduling", "FailedCreate")
+        certain = event["reason"] in (
+            "Unhealthy",
+            "FailedMount",
+            "FailedScheduling",
+            "FailedCreate",
+        )
         if certain and (about == name or about.startswith(f"{name}-")) and not _ready(pods):
             return str(event["reason"])
     return None if _ready(pods) else "not ready"
@@ -307,7 +318,8 @@ def follow(
             break
         time.sleep(POLL)
     return [
-        report(kubectl, repository, namespace, kubectl.get(namespace, "shi", name)) for name in names
+        report(kubectl, repository, namespace, kubectl.get(namespace, "shi", name))
+        for name in names
     ]
 
 
@@ -360,7 +372,8 @@ def report(
         "diff": repository.diff(pull["number"]) if pull else status.get("fix", {}).get("preview"),
         "modelCalls": usage.get("modelCalls", 0),
         "cost": usage.get("cost", 0.0),
-        "healthy": status.get("phase") == "INCIDENT_RESOLVED" and _healthy_now(kubectl, namespace, target),
+        "healthy": status.get("phase") == "INCIDENT_RESOLVED"
+        and _healthy_now(kubectl, namespace, target),
         "symptom": why,
     }
 

@@ -80,9 +80,7 @@ async def start(**_: Any) -> None:
         await runtime.close()
         raise kopf.TemporaryError(str(error), delay=START_AGAIN) from error
     deps = runtime.deps
-    scheduler = Scheduler(
-        lambda key: step(key, deps), deps.clock, concurrency=settings.concurrency
-    )
+    scheduler = Scheduler(lambda key: step(key, deps), deps.clock, concurrency=settings.concurrency)
     for incident in incidents:
         scheduler.wake(incident.key)
     tasks = [
