@@ -22,7 +22,8 @@ async def resolve(
     """Return the credential for a host, or raise Stalled with what mends it.
 
     A Secret goes only to the hosts of its annotation ``selfheal.dev/hosts``. The environment's
-    credential goes only to the public host (no ``base_url``) or to the URL set in the same environment.
+    credential goes only to the public host (no ``base_url``) or to the URL set in the same
+    environment.
     """
     if ref is not None:
         credential = await store.get_credential(ref.name)
@@ -30,8 +31,9 @@ async def resolve(
         return credential
     if base_url is not None and base_url != environment_url:
         raise errors.PolicyInvalid(
-            f"spec.{field}: {base_url} is named by the policy alone; name a Secret of the operator's "
-            f"namespace in {field.rpartition('.')[0]}.credentialsRef that is bound to that host.",
+            f"spec.{field}: {base_url} is named by the policy alone; name a Secret of the "
+            f"operator's namespace in {field.rpartition('.')[0]}.credentialsRef "
+            "that is bound to that host.",
             reason="CredentialsMissing",
         )
     if not environment:
@@ -52,7 +54,7 @@ def _check_host(
     bound = [entry.strip() for entry in credential.get("hosts", "").split(",") if entry.strip()]
     if host not in bound:
         raise errors.PolicyInvalid(
-            f"spec.{field}: Secret {name} is not bound to {host}. Add it to the Secret's annotation "
-            "selfheal.dev/hosts if the credential may go there.",
+            f"spec.{field}: Secret {name} is not bound to {host}. Add it to the Secret's "
+            "annotation selfheal.dev/hosts if the credential may go there.",
             reason="CredentialsRefused",
         )

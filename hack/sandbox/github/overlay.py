@@ -82,7 +82,10 @@ class Overlay:
         return str((await self.upstream.call("GET", f"/repos/{repo}/git/commits/{commit}"))["tree"]["sha"])
 
     async def _message(self, repo: str, pull: dict[str, Any], method: str) -> str:
-        """https://docs.github.com/en/pull-requests/collaborating-with-pull-requests/incorporating-changes-from-a-pull-request/about-pull-request-merges"""
+        """Return the default message.
+
+        https://docs.github.com/en/pull-requests/collaborating-with-pull-requests/incorporating-changes-from-a-pull-request/about-pull-request-merges
+        """
         if method == "merge":
             return f"Merge pull request #{pull['number']} from {pull['head']['label'].replace(':', '/')}\n\n{pull['title']}"
         commit = await self.upstream.call("GET", f"/repos/{repo}/git/commits/{pull['head']['sha']}")

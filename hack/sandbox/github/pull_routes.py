@@ -104,7 +104,7 @@ async def get_pull(proxy: Proxy, request: web.Request, found: re.Match[str], bod
 
 
 async def list_pulls(proxy: Proxy, request: web.Request, found: re.Match[str], body: Any) -> web.Response | None:
-    """https://docs.github.com/en/rest/pulls/pulls#list-pull-requests"""
+    """List, as in https://docs.github.com/en/rest/pulls/pulls#list-pull-requests."""
     listed = await proxy.upstream.call("GET", request.path_qs)
     if not isinstance(listed, list):
         return None

@@ -67,7 +67,7 @@ class State:
         return None
 
     def combined(self, repository: str, sha: str) -> dict[str, Any]:
-        """https://docs.github.com/en/rest/commits/statuses#get-the-combined-status-for-a-specific-reference"""
+        """Combine: https://docs.github.com/en/rest/commits/statuses#get-the-combined-status-for-a-specific-reference."""
         latest: dict[str, dict[str, Any]] = {}
         for entry in self.statuses.get((repository, sha), []):
             latest[entry["context"]] = entry

@@ -1,4 +1,4 @@
-"""``selfheal try FOLDER``: your own manifests with a fault, through the whole loop, on the sandbox."""
+"""``selfheal try FOLDER``: your own manifests with a fault, through the loop, on the sandbox."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from selfheal.domain.effects import Effect
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Wait:
-    """Nothing to do until woken, or until ``after`` has passed; ``message`` says on whom it waits."""
+    """Nothing to do until woken, or ``after`` has passed; ``message`` says on whom it waits."""
 
     reason: str
     message: str

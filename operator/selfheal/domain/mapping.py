@@ -92,7 +92,7 @@ def compute_identity(uid: str, tracker: TrackerSpec, repository: RepositorySpec 
 
 
 def built_in_policy(name: str) -> Policy:
-    """Return the policy that serves where no policy object exists: analysis without outside writes."""
+    """Return the policy that serves where no policy object exists: analysis, no outside write."""
     return Policy.model_validate({"metadata": {"name": name}})
 
 

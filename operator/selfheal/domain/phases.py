@@ -78,8 +78,8 @@ def is_legal_for_operator(before: Phase, after: Phase) -> bool:
 def resolve_statuses(configured: StatusMap) -> dict[Phase, tuple[str, ...]]:
     """Fill a policy's status map by the rule of the nearest named phase before; empty: the default.
 
-    INCIDENT_DETECTED must be named in a non-empty map (``check_statuses`` says so); until it is, the
-    default status serves.
+    INCIDENT_DETECTED must be named in a non-empty map (``check_statuses`` says so); until it is,
+    the default status serves.
     """
     if not configured:
         return dict(DEFAULT_STATUSES)

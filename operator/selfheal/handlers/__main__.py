@@ -1,4 +1,4 @@
-"""Registers on kopf's default registry: ``kopf run -A --standalone -m selfheal.handlers.__main__``."""
+"""Registers on kopf's default registry, for ``kopf run -A --standalone -m`` this module."""
 
 from selfheal.handlers.registration import register
 

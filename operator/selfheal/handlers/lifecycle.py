@@ -92,7 +92,7 @@ async def start(**_: Any) -> None:
 
 
 async def login(**_: Any) -> kopf.ConnectionInfo:
-    """Give kopf our own connection's access, the token freshly read; kopf asks again after a 401."""
+    """Give kopf our own connection's access, the token freshly read; asked again after a 401."""
     connection = running().runtime.connection
     configuration = connection.configuration
     scheme, _space, token = (await connection.authorization() or "").partition(" ")

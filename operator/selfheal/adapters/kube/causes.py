@@ -19,8 +19,8 @@ async def claim(
 ) -> Incident | None:
     """Hold the cause's Lease, or return the incident that does; None: it is ours.
 
-    May be repeated. A holder that does not count any more is replaced by resourceVersion, so that two
-    replicas cannot choose each other (409 raises Conflict: look again).
+    May be repeated. A holder that does not count any more is replaced by resourceVersion, so that
+    two replicas cannot choose each other (409 raises Conflict: look again).
     """
     digest = hashlib.sha256(cause.encode()).hexdigest()[:16]
     name = f"selfheal-cause-{digest}"

@@ -53,7 +53,7 @@ def decide(view: View) -> Decision:
 
 
 def _mirrored(view: View, decision: Decision) -> Decision:
-    """Leave a phase, rest or work long in it only when its mirrors stand; a hand-over does not wait.
+    """Leave a phase, rest or work long in it only when its mirrors stand; a hand-over may at once.
 
     A long run whose intent is not saved yet goes first: the intent rides on the patch of the phase.
     """

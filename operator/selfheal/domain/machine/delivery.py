@@ -31,7 +31,9 @@ def _failure(view: View) -> Escalate | None:
     if delivery is not None and delivery.state is DeliveryState.FAILURE:
         return Escalate(
             reason="DeploymentFailed",
-            message=f"Delivery of {delivery.revision[:8]} failed: {delivery.message or delivery.url}",
+            message=(
+                f"Delivery of {delivery.revision[:8]} failed: {delivery.message or delivery.url}"
+            ),
         )
     return None
 

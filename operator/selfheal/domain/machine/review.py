@@ -37,8 +37,16 @@ def creating(view: View) -> Decision:
             after=view.poll_code, pauses_clock=True,
         )  # fmt: skip
     attempt = max(view.status.attempts.fix, 1)
-    if view.fact("branch") is None:
-        return view.act(EffectKind.PUSH_BRANCH, attempt=attempt, branch=_branch(view))
+    push = view.act(EffectKind.PUSH_BRANCH, attempt=attempt, branch=_branch(view))
+    branch = view.fact("branch")
+    if branch is None:
+        return push
+    if branch.effect_key != push.effect.key:
+        return Escalate(
+            reason="BranchTaken",
+            message=f"The head of branch {branch.name} is not the commit that we made; nothing is "
+            "pushed onto it, and no pull request is opened from it.",
+        )
     return view.act(EffectKind.OPEN_PULL_REQUEST, attempt=attempt, branch=_branch(view))
 
 
