@@ -336,3 +336,22 @@ async def test_outage_in_every_phase_costs_nothing_but_time(system: str, phase: 
     assert world.phases() == list(phases.CHAIN)
     assert world.tracker.created == {"ticket": 1, "comment": 6, "remote_link": 1}
     assert world.code.created["pull_request"] == 1
+
+
+async def test_conflict_that_stays_is_asked_ever_less_often() -> None:
+    world = fresh()
+    world.file_incident()
+    await world.run_until(Phase.ANALYSIS_COMPLETE)
+    transition = world.tracker.transition_ticket
+
+    async def refuse(*_: object) -> None:
+        raise errors.Conflict("409 from the workflow")
+
+    world.tracker.transition_ticket = refuse  # type: ignore[method-assign]
+    before = len(world.calls)
+    await world.run_for(TEN_MINUTES)
+    assert len(world.calls) - before <= BOUND
+    assert "409 from the workflow" in world.status.message
+    world.tracker.transition_ticket = transition  # type: ignore[method-assign]
+    await world.run_to_end()
+    assert world.status.resolution is Resolution.FIXED

@@ -164,6 +164,29 @@ async def test_between_push_and_opening() -> None:
     assert [name.rpartition("-")[2] for name in branches] == ["r2a1"], "the first one is deleted"
 
 
+@pytest.mark.parametrize("when", ["before the push", "after the push"])
+async def test_branch_whose_head_is_not_ours(when: str) -> None:
+    """Whoever pushed there: no pull request is opened from what we did not make."""
+    world = await run_to_creation(lambda w: w.phase is Phase.PR_CREATION_IN_PROGRESS)
+    repo = world.code.repo()
+    name = f"selfheal/production-checkout-oom-{world.incident.metadata.uid[:8]}-r1a1"
+    if when == "after the push":
+        await world.run_until(lambda w: w.code.created["branch"] == 1)
+    else:
+        repo.branches[name] = repo.branches["main"]
+    world.code.push(name, {"foreign.txt": b"by eve"}, "eve")
+    await world.run_until(Phase.INCIDENT_REQUIRES_HUMAN)
+    assert world.status.handover is not None
+    assert world.status.handover.reason == "BranchTaken"
+    assert world.code.created["pull_request"] == 0
+    await world.run_for(60)
+    world.tracker.move_by_person(world.ticket.key, BACK, "bob")
+    await world.run_to_end()
+    assert world.status.resolution is Resolution.FIXED
+    assert world.pull.branch.endswith("r2a1")
+    assert name in repo.branches, "what a person pushed is not ours to delete"
+
+
 async def test_after_opening() -> None:
     world = await run_to_creation(lambda w: w.code.created["pull_request"] == 1)
     world.tracker.move_by_person(world.ticket.key, HUMAN, "ann")

@@ -222,6 +222,8 @@ async def _act(context: Context, effect: Effect) -> Requeue:
     except CLOSES_INTENT:
         context.status = intents.give_back(context.status, effect)
         raise
+    except errors.Conflict as error:  # looked at again soon, and ever later if it stays so
+        raise errors.Transient(f"{error}.", system="engine") from error
     _settle(context, effect, outcome)
     draft.take_in(context)
     _plan_ahead(context)

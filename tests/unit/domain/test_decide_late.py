@@ -41,8 +41,11 @@ def creating(**seen):
 
 def test_branch_then_pull_request_then_on() -> None:
     assert kind(creating()) is EffectKind.PUSH_BRANCH
-    branch = BranchFacts(name="b", sha=f.HEAD, effect_key=None)
+    ours = f"{f.UID}/1/PR_CREATION_IN_PROGRESS/1/push-branch"
+    branch = BranchFacts(name="b", sha=f.HEAD, effect_key=ours)
     assert kind(creating(branch=branch)) is EffectKind.OPEN_PULL_REQUEST
+    foreign = BranchFacts(name="b", sha=f.HEAD, effect_key=None)
+    assert creating(branch=foreign).reason == "BranchTaken"
     assert creating(pull_request=f.pull()).to is P.PR_CREATED
     assert creating(mapped=False).reason == "NoRepository"
 
