@@ -26,7 +26,7 @@ from selfheal.domain import errors
 
 PARTS = 4
 """The calls are dealt out to so many tests, so that each is short."""
-EVERY_NTH_READ = 5
+EVERY_NTH_READ = 8
 Point = tuple[int, bool]  # the n-th call; after it took effect
 OUTSIDE = ("tracker.", "code.")
 MILESTONES = ["diagnosis", "fix", "pull-request", "approval", "deployment", "verification"]

@@ -59,7 +59,6 @@ async def test_dry_run_writes_nothing_and_previews(how: str) -> None:
     assert (world.condition("Ready").status, world.condition("Ready").reason) == ("False", "DryRun")
     assert world.condition("TicketSynced").reason == "DryRun"
     assert world.status.fix is not None
-    assert "+                  memory: 128Mi" not in SOURCE
     assert "+              memory: 128Mi" in (world.status.fix.preview or "")
     assert world.cluster.dry_runs
 
@@ -263,16 +262,15 @@ async def test_nobody_reviews() -> None:
 # --- endings ----------------------------------------------------------------------------------
 
 
-async def test_fix_that_does_not_help_is_taken_back() -> None:
+async def test_fix_that_does_not_help_is_handed_over() -> None:
     world = fresh()
     world.cluster.needs["app"] = "1Gi"
     world.file_incident()
     await world.run_until(Phase.INCIDENT_REQUIRES_HUMAN)
-    assert world.status.handover is not None
-    assert world.status.handover.reason in ("VerificationFailed", "DeploymentFailed", "Timeout")
-    assert world.status.handover.phase in (
-        Phase.VERIFICATION_IN_PROGRESS, Phase.DEPLOYMENT_IN_PROGRESS,
-    )  # fmt: skip
+    handover = world.status.handover
+    assert handover is not None
+    assert (handover.phase, handover.reason) == (Phase.DEPLOYMENT_IN_PROGRESS, "Timeout")
+    assert "0 ready" in handover.message
 
 
 async def test_verification_fails_and_a_revert_is_proposed() -> None:
@@ -281,11 +279,9 @@ async def test_verification_fails_and_a_revert_is_proposed() -> None:
     await world.run_until(Phase.VERIFICATION_IN_PROGRESS)
     await world.run_for(60)
     world.cluster.needs["app"] = "1Gi"  # it grows after all
-    manifest = next(iter(world.cluster.objects.values()))
     world.clock.seconds += 1
     world.cluster.remove(NAMESPACE, "Deployment", "checkout")
     world.cluster.apply(yaml.safe_load(world.code.files()[FILE]))
-    assert manifest is not None
     await world.run_until(Phase.INCIDENT_REQUIRES_HUMAN)
     assert world.status.handover is not None
     assert world.status.handover.reason == "VerificationFailed"
