@@ -5,17 +5,15 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-import os
 import pathlib
 import re
-import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
 
-import yaml
-
-from selfheal.cli import sandbox_repository
+from selfheal.cli import sandbox_repository, trial_manifests
+from selfheal.cli.kubectl import Kubectl
+from selfheal.cli.trial_manifests import TrialError
 
 Say = Callable[[str], Any]
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod")
@@ -25,10 +23,6 @@ SYMPTOM_PATIENCE = 60.0
 HEALTHY_FOR = 12.0
 """Seconds of health after which a workload counts as having no fault."""
 POLL = 0.5
-
-
-class TrialError(Exception):
-    """The trial cannot be made; the message says what is missing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,31 +49,6 @@ class Sandbox:
         )
 
 
-class Kubectl:
-    """kubectl against the sandbox's cluster."""
-
-    def __init__(self, kubeconfig: str) -> None:
-        """Use the kubectl beside the kubeconfig, else the one in PATH."""
-        beside = pathlib.Path(kubeconfig).parent / "kubectl"
-        self.binary = str(beside) if beside.exists() else "kubectl"
-        self.env = {**os.environ, "KUBECONFIG": kubeconfig}
-
-    def run(self, *words: str, stdin: str | None = None, check: bool = True) -> str:
-        """Run a command; TrialError with kubectl's own words."""
-        done = subprocess.run(  # noqa: S603 - our own binary and arguments
-            [self.binary, *words], input=stdin, capture_output=True, text=True, env=self.env,
-            check=False,
-        )  # fmt: skip
-        if check and done.returncode:
-            raise TrialError(f"kubectl {' '.join(words)}: {done.stderr.strip()}")
-        return done.stdout
-
-    def get(self, namespace: str, *words: str) -> Any:
-        """Return an object as JSON; None where it is not there."""
-        text = self.run("-n", namespace, "get", *words, "-o", "json", check=False)
-        return json.loads(text) if text else None
-
-
 def run(
     sandbox: Sandbox,
     folder: pathlib.Path,
@@ -91,14 +60,16 @@ def run(
 ) -> dict[str, Any]:
     """Make the trial; return the documented result."""
     kubectl = Kubectl(sandbox.values["kubeconfig"])
-    files = read_manifests(folder)
+    files = trial_manifests.read_manifests(folder)
     space = namespace or "try-" + re.sub(r"[^a-z0-9-]+", "-", folder.resolve().name.lower())[:40]
     prepare(kubectl, space)
     serve_namespace(kubectl, space)
     say(f"commits {len(files)} files to {sandbox.values['repository']} and waits for delivery")
     repository = sandbox.repository()
     place = f"{sandbox.values['path']}/{space}"
-    repository.replace_folder(place, place_in_namespace(files, space), f"Trial of {folder.name}")
+    repository.replace_folder(
+        place, trial_manifests.place_in_namespace(files, space), f"Trial of {folder.name}"
+    )
     workloads = wait_for_workloads(kubectl, space, files)
     failing = find_failing(kubectl, space, workloads, say)
     if not failing:
@@ -108,54 +79,6 @@ def run(
     ]
     rows = follow(kubectl, repository, space, names, approve=approve, timeout=timeout, say=say)
     return {"namespace": space, "incidents": rows, "message": ""}
-
-
-def read_manifests(folder: pathlib.Path) -> dict[str, str]:
-    """Return the YAML files of a folder by relative path."""
-    found = {
-        str(path.relative_to(folder)): path.read_text()
-        for path in sorted(folder.rglob("*"))
-        if path.suffix in (".yaml", ".yml") and path.is_file()
-    }
-    if not found:
-        raise TrialError(f"{folder} holds no .yaml files")
-    return found
-
-
-def documents(text: str) -> list[dict[str, Any]]:
-    """Return the objects of a file."""
-    return [entry for entry in yaml.safe_load_all(text) if isinstance(entry, dict)]
-
-
-def place_in_namespace(files: dict[str, str], namespace: str) -> dict[str, bytes]:
-    """Return the files with the namespace set by lines, so that every other byte stays."""
-    return {path: set_namespace(text, namespace).encode() for path, text in files.items()}
-
-
-def set_namespace(text: str, namespace: str) -> str:
-    """Set ``metadata.namespace`` in every document of a file, leaving all other bytes alone."""
-    parts = re.split(r"(?m)^(---[^\n]*\n)", text)
-    return "".join(_set_in_document(part, namespace) for part in parts)
-
-
-def _set_in_document(part: str, namespace: str) -> str:
-    flow = re.search(r"(?m)^metadata:\s*\{", part)
-    if flow is not None:
-        if re.search(r"(?m)^metadata:.*\bnamespace:", part):
-            return re.sub(
-                r"(?m)^(metadata:.*\bnamespace:\s*)[^\s,}]+", rf"\g<1>{namespace}", part, count=1
-            )
-        return part[: flow.end()] + f"namespace: {namespace}, " + part[flow.end() :]
-    block = re.search(r"(?m)^metadata:[ \t]*\n((?:[ \t]+[^\n]*\n?|[ \t]*\n)+)", part)
-    if block is None:
-        return part
-    body = block.group(1)
-    indent = re.match(r"[ \t]+", body)
-    spaces = indent.group(0) if indent else "  "
-    named = re.search(rf"(?m)^{spaces}namespace:[^\n]*", body)
-    line = f"{spaces}namespace: {namespace}"
-    changed = body[: named.start()] + line + body[named.end() :] if named else f"{line}\n{body}"
-    return part[: block.start(1)] + changed + part[block.end(1) :]
 
 
 def prepare(kubectl: Kubectl, namespace: str) -> None:
@@ -189,7 +112,7 @@ def wait_for_workloads(
     wanted = [
         (entry["kind"], entry["metadata"]["name"])
         for text in files.values()
-        for entry in documents(text)
+        for entry in trial_manifests.documents(text)
         if entry.get("kind") in WORKLOADS
     ]
     if not wanted:
@@ -386,27 +309,3 @@ def _healthy_now(kubectl: Kubectl, namespace: str, target: dict[str, Any]) -> bo
         and "deletionTimestamp" not in pod["metadata"]
     ]
     return _ready(pods)
-
-
-def render(result: dict[str, Any]) -> str:
-    """Return the result for a person."""
-    if not result["incidents"]:
-        return str(result["message"])
-    parts = []
-    for row in result["incidents"]:
-        lines = ["", f"incident {result['namespace']}/{row['incident']}"]
-        lines += [f"  {entry['phase']:<28} {entry['seconds']:>8.2f} s" for entry in row["phases"]]
-        lines += [
-            f"  class         {row['class']} (confidence {row['confidence']}, by {row['by']})",
-            f"  cause         {row['cause']}",
-            f"  ticket        {row['ticket']}",
-            f"  pull request  {row['pullRequest']}",
-            f"  model         {row['modelCalls']} calls, cost {row['cost']}",
-            f"  healthy       {'yes' if row['healthy'] else 'no'}",
-        ]
-        if row["message"]:
-            lines.append(f"  message       {row['message']}")
-        if row["diff"]:
-            lines += ["", *(f"  {line}" for line in row["diff"].splitlines())]
-        parts.append("\n".join(lines))
-    return "\n".join(parts)

@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from selfheal.cli import trial
+from selfheal.cli import trial, trial_manifests
 
 
 @click.command("try")
@@ -43,7 +43,7 @@ def try_folder(
         result = trial.run(
             config, folder, namespace=namespace, approve=approve, timeout=timeout, say=say
         )
-    except trial.TrialError as error:
+    except trial_manifests.TrialError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(json.dumps(result, indent=2) if as_json else trial.render(result))
+    click.echo(json.dumps(result, indent=2) if as_json else trial_manifests.render(result))
     sys.exit(0 if all(row["resolved"] for row in result["incidents"]) else 2)
