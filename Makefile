@@ -18,6 +18,7 @@ check: venv ## lint, types, layers, generated files
 	$(V)/mypy
 	$(V)/lint-imports
 	$(V)/python -m selfheal.api.crdgen --check
+	$(V)/python hack/docgen.py --check
 
 unit: venv ## quick tests, no cluster: seconds
 	$(V)/pytest -q tests/unit tests/scenario tests/handlers

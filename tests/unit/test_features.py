@@ -66,12 +66,45 @@ def test_a_wrong_row_is_found(row: tuple[str, ...], problem: str) -> None:
 
 def test_the_states_and_flags_of_the_original_all_have_a_row() -> None:
     text = (ROOT / "docs/features.md").read_text()
-    words = """INCIDENT_DETECTED ANALYSIS_IN_PROGRESS ANALYSIS_COMPLETE FIX_GENERATION_IN_PROGRESS
-        FIX_GENERATED PR_CREATION_IN_PROGRESS PR_CREATED PR_UNDER_REVIEW PR_APPROVED PR_MERGED
-        DEPLOYMENT_IN_PROGRESS DEPLOYMENT_COMPLETE VERIFICATION_IN_PROGRESS VERIFICATION_COMPLETE
-        INCIDENT_RESOLVED INCIDENT_REQUIRES_HUMAN --poll-interval --namespace --priority --log-level
-        --keywords --dry-run --config-path --output-file --help GITHUB_TOKEN ATLASSIAN_TOKEN
-        ATLASSIAN_CLOUD_ID KUBECONFIG max_iter memory verbose allow_delegation
-        self_healing_crew.log mcp_*.log test_self_heal.log self_heal_agents.yaml
-        self_heal_tasks.yaml create_self_healing_crew""".split()
+    words = [
+        "INCIDENT_DETECTED",
+        "ANALYSIS_IN_PROGRESS",
+        "ANALYSIS_COMPLETE",
+        "FIX_GENERATION_IN_PROGRESS",
+        "FIX_GENERATED",
+        "PR_CREATION_IN_PROGRESS",
+        "PR_CREATED",
+        "PR_UNDER_REVIEW",
+        "PR_APPROVED",
+        "PR_MERGED",
+        "DEPLOYMENT_IN_PROGRESS",
+        "DEPLOYMENT_COMPLETE",
+        "VERIFICATION_IN_PROGRESS",
+        "VERIFICATION_COMPLETE",
+        "INCIDENT_RESOLVED",
+        "INCIDENT_REQUIRES_HUMAN",
+        "--poll-interval",
+        "--namespace",
+        "--priority",
+        "--log-level",
+        "--keywords",
+        "--dry-run",
+        "--config-path",
+        "--output-file",
+        "--help",
+        "GITHUB_TOKEN",
+        "ATLASSIAN_TOKEN",
+        "ATLASSIAN_CLOUD_ID",
+        "KUBECONFIG",
+        "max_iter",
+        "memory",
+        "verbose",
+        "allow_delegation",
+        "self_healing_crew.log",
+        "mcp_*.log",
+        "test_self_heal.log",
+        "self_heal_agents.yaml",
+        "self_heal_tasks.yaml",
+        "create_self_healing_crew",
+    ]
     assert [word for word in words if word not in text] == []
