@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import datetime as dt
 import hashlib
+import inspect
 import json
 import time
 import uuid
@@ -231,8 +232,11 @@ class Wiring:
         """End connections and children of all adapters."""
         for adapter in self._known.values():
             close = getattr(adapter, "close", None)
-            if close is not None and not isinstance(adapter, Unavailable):
-                await close()
+            if close is None or isinstance(adapter, Unavailable):
+                continue
+            ended = close()
+            if inspect.isawaitable(ended):
+                await ended
 
 
 class _Named(Unavailable):
@@ -250,10 +254,12 @@ class Runtime:
     deps: Deps
     wiring: Wiring
     connection: kube.Connection
+    cluster: kube.KubeCluster
 
     async def close(self) -> None:
         """End all connections."""
         await self.wiring.close()
+        await self.cluster.close()
         await self.connection.close()
 
 
@@ -265,13 +271,14 @@ async def build(settings: Settings) -> Runtime:
     wiring = Wiring(
         settings=settings, store=store, clock=clock, config=load_config(settings.config_path)
     )
+    cluster = kube.KubeCluster(connection, insecure_kubelet=settings.insecure_kubelet)
     deps = Deps(
         store=store,
-        cluster=kube.KubeCluster(connection, insecure_kubelet=settings.insecure_kubelet),
+        cluster=cluster,
         clock=clock,
         connect=wiring.connect,
         holder=uuid.uuid4().hex[:12],
         read_only=settings.read_only,
         dry_run=settings.dry_run,
     )
-    return Runtime(deps=deps, wiring=wiring, connection=connection)
+    return Runtime(deps=deps, wiring=wiring, connection=connection, cluster=cluster)

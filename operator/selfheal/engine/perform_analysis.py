@@ -11,7 +11,7 @@ from selfheal import ports
 from selfheal.agents import crew as agents
 from selfheal.api.evidence import DocumentType
 from selfheal.api.incident import IncidentClass, TargetRef
-from selfheal.diagnosis import registry
+from selfheal.diagnosis import images, registry
 from selfheal.diagnosis.evidence import Bundle, Item, ItemKind
 from selfheal.domain import errors
 from selfheal.domain.effects import Effect
@@ -21,7 +21,6 @@ from selfheal.engine.context import Context
 from selfheal.engine.outcome import Outcome
 from selfheal.verification import contract
 
-PULL_FAILURES = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName"})
 COMMITS_KEPT = 10
 
 
@@ -99,34 +98,9 @@ async def collect(context: Context, target: TargetRef) -> Bundle:
 async def _tags(context: Context, bundle: Bundle) -> list[Item]:
     if context.systems.registry is None:
         return []
-    images = sorted(
-        {image for pod in bundle.of(ItemKind.POD) for image in failing_images(pod.value)}
-    )
-    answers = await asyncio.gather(
-        *(context.systems.registry.list_tags(image) for image in images), return_exceptions=True
-    )
+    asked = (context.systems.registry.list_tags(image) for image in images.worth_asking(bundle))
+    answers = await asyncio.gather(*asked, return_exceptions=True)
     return [answer for answer in answers if isinstance(answer, Item)]
-
-
-def failing_images(pod: Mapping[str, Any]) -> set[str]:
-    """Return the images of a pod that cannot be pulled."""
-    status = pod.get("status", {})
-    statuses = [
-        *status.get("containerStatuses", []),
-        *status.get("initContainerStatuses", []),
-    ]
-    spec = {
-        entry["name"]: entry["image"]
-        for entry in [
-            *pod.get("spec", {}).get("containers", []),
-            *pod.get("spec", {}).get("initContainers", []),
-        ]
-    }
-    return {
-        spec.get(entry["name"], entry["image"])
-        for entry in statuses
-        if entry.get("state", {}).get("waiting", {}).get("reason") in PULL_FAILURES
-    }
 
 
 async def _commits(context: Context) -> list[Item]:

@@ -62,7 +62,7 @@ def install(
     async def build(settings: Settings) -> wiring.Runtime:
         deps = Deps(store=store, cluster=None, clock=clock, connect=None, holder="test")  # type: ignore[arg-type]
         found = adapters or Adapters()
-        return wiring.Runtime(deps=deps, wiring=found, connection=found)  # type: ignore[arg-type]
+        return wiring.Runtime(deps=deps, wiring=found, connection=found, cluster=found)  # type: ignore[arg-type]
 
     monkeypatch.setattr(wiring, "build", build)
     monkeypatch.setattr(once, "step", taken)
