@@ -11,6 +11,9 @@ from typing import Any
 
 TIMEOUT = 20.0
 """Seconds a request may take."""
+NOT_FAST_FORWARD = 422
+PUSHES = 10
+"""Looks at the branch at the most; each lost race means that somebody else's push got through."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,7 +47,19 @@ class Repository:
         return json.loads(text) if text else {}
 
     def replace_folder(self, folder: str, files: dict[str, bytes], message: str) -> str:
-        """Make a folder of the branch hold exactly these files, by one commit; return it."""
+        """Make a folder of the branch hold exactly these files, by one commit; return it.
+
+        When somebody else was faster (422: no fast-forward), the branch is looked at again.
+        """
+        for _ in range(PUSHES - 1):
+            try:
+                return self._replace_once(folder, files, message)
+            except urllib.error.HTTPError as error:
+                if error.code != NOT_FAST_FORWARD:
+                    raise
+        return self._replace_once(folder, files, message)
+
+    def _replace_once(self, folder: str, files: dict[str, bytes], message: str) -> str:
         parent = self.call("GET", f"/git/ref/heads/{self.branch}")["object"]["sha"]
         old = self.call("GET", f"/git/commits/{parent}")["tree"]["sha"]
         tree = self.call("GET", f"/git/trees/{old}?recursive=1")["tree"]
