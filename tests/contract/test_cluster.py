@@ -16,7 +16,8 @@ from tests.fakes.cluster import FakeCluster
 from selfheal import ports
 from selfheal.adapters import kube
 from selfheal.adapters.kube import connection
-from selfheal.api.incident import IncidentClass, TargetRef
+from selfheal.api.classes import IncidentClass
+from selfheal.api.incident import TargetRef
 from selfheal.diagnosis import registry
 from selfheal.diagnosis.evidence import ItemKind
 from selfheal.domain import facts

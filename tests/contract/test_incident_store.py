@@ -17,7 +17,7 @@ from tests.fakes.store import FakeStore
 
 from selfheal import ports
 from selfheal.adapters.kube import connection, credentials, store
-from selfheal.api import evidence, incident, meta, policy
+from selfheal.api import classes, evidence, incident, meta, policy
 from selfheal.domain import errors
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -200,7 +200,7 @@ async def test_status_survives_the_wire(world: World) -> None:
         run=3,
         target=incident.TargetRef(kind="Deployment", name="checkout"),
         diagnosis=incident.DiagnosisStatus(
-            class_=incident.IncidentClass.OOM_KILLED,
+            class_=classes.IncidentClass.OOM_KILLED,
             cause="limit",
             confidence=0.95,
             by=incident.DiagnosedBy.RULES,

@@ -21,7 +21,8 @@ from tests.scenario.world import (
     repository_spec,
 )
 
-from selfheal.api.incident import IncidentClass, Phase, PullRequestStatus, Resolution
+from selfheal.api.classes import IncidentClass
+from selfheal.api.incident import Phase, PullRequestStatus, Resolution
 from selfheal.domain import errors, phases
 from selfheal.domain.facts import ChecksState, PullRequestState
 from selfheal.engine.step import step

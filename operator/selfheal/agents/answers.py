@@ -13,7 +13,8 @@ import pydantic
 from pydantic import Field
 
 from selfheal.agents.stages import Stage
-from selfheal.api.incident import IncidentClass, Priority, TargetRef
+from selfheal.api.classes import IncidentClass
+from selfheal.api.incident import Priority, TargetRef
 from selfheal.api.policy import Risk
 
 _Line = Annotated[str, pydantic.StringConstraints(strip_whitespace=True, max_length=500)]

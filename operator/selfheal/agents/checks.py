@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Sequence
 
 from selfheal.agents import answers, redaction
-from selfheal.api.incident import DiagnosedBy, IncidentClass, TargetRef
+from selfheal.api.classes import IncidentClass
+from selfheal.api.incident import DiagnosedBy, TargetRef
 from selfheal.api.policy import Risk
 from selfheal.diagnosis.evidence import Bundle, Finding, ItemKind
 from selfheal.remediation.edits import Proposal

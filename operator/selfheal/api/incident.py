@@ -7,6 +7,7 @@ import enum
 from pydantic import Field
 
 from selfheal.api import meta
+from selfheal.api.classes import IncidentClass
 
 KIND = "SelfHealingIncident"
 PLURAL = "selfhealingincidents"
@@ -71,38 +72,6 @@ class Resolution(enum.StrEnum):
     MAINTENANCE = "Maintenance"
     TARGET_GONE = "TargetGone"
     CLOSED_BY_PERSON = "ClosedByPerson"
-
-
-class IncidentClass(enum.StrEnum):
-    """What kind of fault it is; the first twelve are the mission's, the rest go beyond them."""
-
-    JAVA_OUT_OF_MEMORY = "JavaOutOfMemory"
-    OOM_KILLED = "OOMKilled"
-    INSUFFICIENT_MEMORY = "InsufficientMemory"
-    HIGH_RESTART_COUNT = "HighRestartCount"
-    CRASH_LOOP_BACK_OFF = "CrashLoopBackOff"
-    FAILED_HEALTH_CHECK = "FailedHealthCheck"
-    IMAGE_PULL_BACK_OFF = "ImagePullBackOff"
-    INVALID_IMAGE_TAG = "InvalidImageTag"
-    REGISTRY_AUTH = "RegistryAuth"
-    CPU_THROTTLING = "CPUThrottling"
-    STORAGE = "Storage"
-    NODE_EXHAUSTION = "NodeExhaustion"
-    MISSING_REFERENCE = "MissingReference"
-    SERVICE_ENDPOINTS = "ServiceEndpoints"
-    PERMISSION_DENIED = "PermissionDenied"
-    QUOTA_EXCEEDED = "QuotaExceeded"
-    UNSCHEDULABLE = "Unschedulable"
-    INIT_CONTAINER_FAILED = "InitContainerFailed"
-    JOB_FAILED = "JobFailed"
-    AUTOSCALER_FAILED = "AutoscalerFailed"
-    DISRUPTION_BUDGET_BLOCKED = "DisruptionBudgetBlocked"
-    VOLUME_MOUNT_FAILED = "VolumeMountFailed"
-    NETWORK_BLOCKED = "NetworkBlocked"
-    STUCK_ROLLOUT = "StuckRollout"
-    INGRESS_BACKEND = "IngressBackend"
-    ADMISSION_WEBHOOK_FAILED = "AdmissionWebhookFailed"
-    UNKNOWN = "Unknown"
 
 
 class DiagnosedBy(enum.StrEnum):

@@ -8,7 +8,8 @@ import enum
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from selfheal.api.incident import IncidentClass, TargetRef
+from selfheal.api.classes import IncidentClass
+from selfheal.api.incident import TargetRef
 
 
 class ItemKind(enum.StrEnum):

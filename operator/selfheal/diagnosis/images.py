@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Iterator
 
-from selfheal.api.incident import IncidentClass
+from selfheal.api.classes import IncidentClass
 from selfheal.diagnosis import reference
 from selfheal.diagnosis.evidence import Bundle, Finding, Item, ItemKind
 from selfheal.diagnosis.reading import Container, Reading, pod_containers, quote

@@ -6,7 +6,7 @@ import datetime as dt
 import re
 from collections.abc import Iterator
 
-from selfheal.api.incident import IncidentClass
+from selfheal.api.classes import IncidentClass
 from selfheal.diagnosis.evidence import Finding
 from selfheal.diagnosis.reading import Container, Reading, dig, is_leftover, parse_time, quote
 

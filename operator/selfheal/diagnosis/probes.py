@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from selfheal.api.incident import IncidentClass
+from selfheal.api.classes import IncidentClass
 from selfheal.diagnosis import failing_probes, reference
 from selfheal.diagnosis.evidence import Finding, Item, ItemKind
 from selfheal.diagnosis.failing_probes import Failure

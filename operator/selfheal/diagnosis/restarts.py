@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from selfheal.api.incident import IncidentClass
+from selfheal.api.classes import IncidentClass
 from selfheal.diagnosis.evidence import Finding, Item
 from selfheal.diagnosis.reading import Container, Reading, quote
 

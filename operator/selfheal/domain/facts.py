@@ -8,7 +8,8 @@ import enum
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from selfheal.api.incident import IncidentClass, Phase, TargetRef
+from selfheal.api.classes import IncidentClass
+from selfheal.api.incident import Phase, TargetRef
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

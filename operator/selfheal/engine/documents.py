@@ -8,7 +8,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from selfheal.api.incident import Incident, IncidentClass, IncidentStatus, TargetRef
+from selfheal.api.classes import IncidentClass
+from selfheal.api.incident import Incident, IncidentStatus, TargetRef
 from selfheal.diagnosis.evidence import Bundle, Finding, Item, ItemKind
 from selfheal.domain.facts import CheckResult, DiagnosisFacts, ProposalFacts
 

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from selfheal import ports
-from selfheal.api.incident import IncidentClass, Phase
+from selfheal.api.classes import IncidentClass
+from selfheal.api.incident import Phase
 from selfheal.domain import effects, errors, phases
 from selfheal.domain.facts import DuplicateFacts, PullRequestState, TicketFacts
 from selfheal.engine import documents

@@ -9,8 +9,9 @@ from typing import Any
 
 from selfheal import ports
 from selfheal.agents import crew as agents
+from selfheal.api.classes import IncidentClass
 from selfheal.api.evidence import DocumentType
-from selfheal.api.incident import IncidentClass, TargetRef
+from selfheal.api.incident import TargetRef
 from selfheal.diagnosis import images, registry
 from selfheal.diagnosis.evidence import Bundle, Item, ItemKind
 from selfheal.domain import errors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from selfheal.api.incident import IncidentClass
+from selfheal.api.classes import IncidentClass
 from selfheal.api.policy import GuardsSpec
 from selfheal.diagnosis.evidence import Bundle, Finding
 from selfheal.remediation import image_fix, memory_fix, probe_fix

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from selfheal.api.incident import IncidentClass
+from selfheal.api.classes import IncidentClass
 from selfheal.domain.facts import CheckResult, ContainerFacts, PodFacts, WorkloadFacts
 
 WORKING_SET_SHARE = 0.9

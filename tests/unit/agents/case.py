@@ -14,7 +14,8 @@ from selfheal.agents import config as agents_config
 from selfheal.agents import crew as crew_module
 from selfheal.agents.tools import Scope
 from selfheal.api import policy
-from selfheal.api.incident import IncidentClass, TargetRef, Usage
+from selfheal.api.classes import IncidentClass
+from selfheal.api.incident import TargetRef, Usage
 from selfheal.diagnosis.evidence import Bundle, Finding, Item, ItemKind
 from selfheal.remediation.edits import Proposal
 

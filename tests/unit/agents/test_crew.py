@@ -20,7 +20,8 @@ from selfheal.agents import answers, checks
 from selfheal.agents import config as agents_config
 from selfheal.agents.tools import Scope
 from selfheal.api import policy
-from selfheal.api.incident import DiagnosedBy, IncidentClass, Usage
+from selfheal.api.classes import IncidentClass
+from selfheal.api.incident import DiagnosedBy, Usage
 from selfheal.domain import errors
 from selfheal.domain.facts import CheckResult
 

@@ -20,7 +20,7 @@ from tests.unit.agents.test_crew import analyse, classify, describe, explain, pr
 
 from selfheal.agents.tools import Scope
 from selfheal.api import policy
-from selfheal.api.incident import IncidentClass
+from selfheal.api.classes import IncidentClass
 from selfheal.diagnosis.evidence import Item, ItemKind
 from selfheal.domain.facts import CheckResult
 

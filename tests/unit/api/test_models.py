@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfheal.api import evidence, incident, meta, policy
+from selfheal.api import classes, evidence, incident, meta, policy
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_times_are_utc_on_the_wire_and_aware_in_memory() -> None:
 
 def test_the_wire_form_has_aliases_and_no_nulls() -> None:
     status = incident.DiagnosisStatus(
-        class_=incident.IncidentClass.OOM_KILLED,
+        class_=classes.IncidentClass.OOM_KILLED,
         cause="x",
         confidence=1,
         by=incident.DiagnosedBy.RULES,

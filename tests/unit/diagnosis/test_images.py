@@ -5,7 +5,7 @@ import pytest
 from hypothesis import strategies as st
 from tests.unit.diagnosis import evidence_factory as make
 
-from selfheal.api.incident import IncidentClass
+from selfheal.api.classes import IncidentClass
 from selfheal.diagnosis import images, reading, reference, registry
 from selfheal.diagnosis.evidence import Finding, Item
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from tests.unit.diagnosis import evidence_factory as make
 
-from selfheal.api.incident import IncidentClass
+from selfheal.api.classes import IncidentClass
 from selfheal.diagnosis import registry
 
 LIMITED = {"resources": {"limits": {"memory": "64Mi", "cpu": "100m"}, "requests": {"memory": "32Mi"}}}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tests.unit.diagnosis import evidence_factory as make
 
-from selfheal.api.incident import IncidentClass
+from selfheal.api.classes import IncidentClass
 from selfheal.diagnosis import registry
 from selfheal.diagnosis.evidence import Finding, Item
 

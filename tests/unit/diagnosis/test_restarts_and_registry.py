@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from tests.unit.diagnosis import evidence_factory as make
 
-from selfheal.api.incident import IncidentClass
+from selfheal.api.classes import IncidentClass
 from selfheal.diagnosis import reading, registry
 from selfheal.diagnosis.evidence import Bundle, Item, ItemKind
 

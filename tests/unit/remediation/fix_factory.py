@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.unit.diagnosis import evidence_factory
 
-from selfheal.api.incident import IncidentClass
+from selfheal.api.classes import IncidentClass
 from selfheal.api.policy import GuardsSpec
 from selfheal.diagnosis.evidence import Finding, Item
 from selfheal.remediation import documents, propose

@@ -6,7 +6,7 @@ import pytest
 from tests.unit.diagnosis import evidence_factory as make
 from tests.unit.remediation import fix_factory as repo
 
-from selfheal.api.incident import IncidentClass
+from selfheal.api.classes import IncidentClass
 from selfheal.api.policy import GuardsSpec
 from selfheal.remediation import compare, guards, memory_fix, propose
 from selfheal.remediation.edits import Proposal, Refusal

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.unit.remediation import fix_factory as repo
 
-from selfheal.api.incident import IncidentClass
+from selfheal.api.classes import IncidentClass
 from selfheal.remediation import changes, compare, propose, rendering, serialise, workloads
 from selfheal.remediation.edits import Edit, Operation, Proposal, Refusal
 

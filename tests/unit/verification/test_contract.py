@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from selfheal.api.incident import IncidentClass
+from selfheal.api.classes import IncidentClass
 from selfheal.domain.facts import ContainerFacts, EventFacts, PodFacts, WorkloadFacts
 from selfheal.verification import contract
 
