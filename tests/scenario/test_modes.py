@@ -258,6 +258,37 @@ async def test_nobody_reviews() -> None:
     )
     assert 24 * HOUR <= world.clock.seconds <= 24.1 * HOUR
     assert world.pull.state is PullRequestState.OPEN
+    reminders = [c.body for c in world.ticket.comments if "Reminder:" in c.body]
+    assert len(reminders) == 1
+    assert "waits for a person to review it" in reminders[0]
+    assert "in 720 minutes" in reminders[0] or "in 719 minutes" in reminders[0]
+
+
+async def test_without_a_tracker_the_reminder_stands_in_the_pull_request() -> None:
+    world = World()
+    world.file_incident(policy_spec(tracker={"type": "None"}, code={"pollInterval": "5m"}))
+    await world.run_until(Phase.INCIDENT_REQUIRES_HUMAN, steps=20_000)
+    reminders = [body for body in world.code.comments(1) if "**Reminder:**" in body]
+    assert len(reminders) == 1
+
+
+async def test_the_same_failure_again_says_that_nothing_changed() -> None:
+    world = fresh()
+    world.file_incident(policy_spec(guards={"maxMemory": "64Mi"}))
+    await world.run_until(Phase.INCIDENT_REQUIRES_HUMAN)
+    assert "Nothing changed" not in handed(world)
+    for _ in range(2):
+        world.tracker.move_by_person(world.ticket.key, "In Progress")
+        await world.run_until(Phase.ANALYSIS_IN_PROGRESS)
+        await world.run_until(Phase.INCIDENT_REQUIRES_HUMAN)
+        assert handed(world).count("Nothing changed") == 1
+    await world.run_for(60.0)
+    assert "Nothing changed" in world.ticket.comments[-1].body
+
+
+def handed(world: World) -> str:
+    assert world.status.handover is not None
+    return world.status.handover.message
 
 
 # --- endings ----------------------------------------------------------------------------------

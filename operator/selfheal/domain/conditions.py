@@ -115,7 +115,8 @@ def _milestones(status: IncidentStatus) -> list[Row]:
     merged = pull is not None and pull.merge_sha is not None
     live = phases.reached(status.phase, Phase.DEPLOYMENT_COMPLETE) and merged
     proved = phases.reached(status.phase, Phase.VERIFICATION_COMPLETE) and live
-    broken = status.handover is not None and status.handover.reason == "VerificationFailed"
+    handover = status.handover
+    broken = handover is not None and handover.run == status.run
     rows = [
         _row("Diagnosed", diagnosis is not None, diagnosis.cause if diagnosis else ""),
         _row("FixProposed", fix is not None, fix.summary if fix else ""),
@@ -123,8 +124,8 @@ def _milestones(status: IncidentStatus) -> list[Row]:
         _row("Deployed", live, status.deployment.revision if status.deployment and live else ""),
         _row("Verified", proved, "Every check held through the window." if proved else ""),
     ]
-    if broken and status.handover is not None:
-        rows[-1] = ("Verified", "False", FAILED, status.handover.message)
+    if broken and handover is not None and handover.reason == "VerificationFailed":
+        rows[-1] = ("Verified", "False", FAILED, handover.message)
     return rows
 
 

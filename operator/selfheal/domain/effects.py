@@ -59,6 +59,7 @@ class Milestone(enum.StrEnum):
     APPROVAL = "approval"
     DEPLOYMENT = "deployment"
     VERIFICATION = "verification"
+    REMINDER = "reminder"
     HANDOVER = "handover"
     PRECONDITION = "precondition"
     CLOSED = "closed"

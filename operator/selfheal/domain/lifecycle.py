@@ -70,7 +70,10 @@ def begins_new_run(before: Phase | None, after: Phase, *, handed_back: bool = Fa
 
 
 def begin_run(status: IncidentStatus) -> IncidentStatus:
-    """Return the status in its next run: fresh attempts; kept is what the phase's past implies."""
+    """Return the status in its next run: fresh attempts; kept is what the phase's past implies.
+
+    A hand-over stays, with the run that it belongs to: the next one says when nothing changed.
+    """
     phase = status.phase
     assert phase is not None  # noqa: S101 - every caller has just entered a phase
     human = phase is Phase.INCIDENT_REQUIRES_HUMAN
@@ -83,7 +86,6 @@ def begin_run(status: IncidentStatus) -> IncidentStatus:
         attempts=Attempts(),
         receipts=[],
         duplicate_of=None,
-        handover=None,
         diagnosis=status.diagnosis if kept(Phase.ANALYSIS_COMPLETE) else None,
         fix=status.fix if kept(Phase.FIX_GENERATED) else None,
         pull_request=status.pull_request if kept(Phase.PR_CREATED) else None,

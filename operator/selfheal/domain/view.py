@@ -91,16 +91,25 @@ class View:
         return Act(effect=Effect(kind=kind, key=self.key(kind, attempt=attempt), **fields))
 
     def comment(
-        self, milestone: Milestone, *, on: EffectKind = EffectKind.COMMENT_TICKET
+        self,
+        milestone: Milestone,
+        *,
+        on: EffectKind = EffectKind.COMMENT_TICKET,
+        in_phase: bool = False,
+        why: str = "",
     ) -> Act | None:
-        """Return the effect that says a milestone, or None where it was said in this run."""
+        """Return the effect that says a milestone, or None where it was said in this run.
+
+        ``in_phase``: once in each phase rather than once in the run; ``why``: what it adds.
+        """
         if on is EffectKind.COMMENT_TICKET and (not self.tracked or self.status.ticket is None):
             return None
-        key = f"{self.uid}/{self.status.run}/{on}/{milestone}"
+        name = f"{milestone}-{self.phase}" if in_phase else milestone
+        key = f"{self.uid}/{self.status.run}/{on}/{name}"
         if any(receipt.key == key for receipt in self.status.receipts):
             return None
         number = self.status.pull_request.number if self.status.pull_request else 0
-        return Act(effect=Effect(kind=on, key=key, milestone=milestone, number=number))
+        return Act(effect=Effect(kind=on, key=key, milestone=milestone, number=number, why=why))
 
     def is_at_least(self, phase: Phase) -> bool:
         """Say whether the present phase is at or past another one in the chain."""

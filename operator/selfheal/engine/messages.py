@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from selfheal.api.incident import DiagnosisStatus, Incident, IncidentStatus
+from selfheal.api.incident import DiagnosisStatus, Incident, IncidentStatus, Phase
 from selfheal.domain.effects import Milestone
 from selfheal.domain.facts import ProposalFacts
 
@@ -92,6 +92,13 @@ def _approval(incident: Incident, status: IncidentStatus, proposal: ProposalFact
     return f"**Approved:** [{pull.repository}#{pull.number}]({pull.url}) is ready to be merged."
 
 
+def _reminder(incident: Incident, status: IncidentStatus, proposal: ProposalFacts | None) -> str:
+    pull = status.pull_request
+    where = f"[{pull.repository}#{pull.number}]({pull.url})" if pull else "its pull request"
+    part = "merge" if status.phase is Phase.PR_APPROVED else "review"
+    return f"**Reminder:** {where} still waits for a person to {part} it."
+
+
 def _deployment(incident: Incident, status: IncidentStatus, proposal: ProposalFacts | None) -> str:
     deployment = status.deployment
     revision = deployment.revision if deployment else ""
@@ -159,6 +166,7 @@ _RENDERERS = {
     Milestone.FIX: _fix,
     Milestone.PULL_REQUEST: _pull_request,
     Milestone.APPROVAL: _approval,
+    Milestone.REMINDER: _reminder,
     Milestone.DEPLOYMENT: _deployment,
     Milestone.VERIFICATION: _verification,
     Milestone.HANDOVER: _handover,

@@ -125,7 +125,7 @@ async def comment(context: Context, effect: Effect) -> Outcome:
     if pull is None or effect.milestone is None:
         raise errors.Conflict("a comment without a pull request or milestone")
     body = messages.render_milestone(
-        effect.milestone, context.incident, context.status, proposal=None
+        effect.milestone, context.incident, context.status, proposal=None, explanation=effect.why
     )
     identity = await require_code(context.systems).ensure_pull_request_comment(
         pull.repository, pull.number, marker=effect.key, body=body

@@ -34,6 +34,8 @@ Settled = Act | Advance | Wait | Stall
 
 log = logging.getLogger("selfheal.step")
 
+UNCHANGED = " Nothing changed since it was handed over for this before."
+
 CONFLICT_PAUSE = 0.2
 ROUNDS = 6
 """Bound on questions for more facts within one step; the plan answers nearly all at once."""
@@ -188,8 +190,12 @@ def _hand_over(context: Context, decision: Escalate) -> Advance | Wait:
         after = context.view().poll_ticket
         return Wait(reason=decision.reason, message=decision.message, after=after)
     before = status.handover
-    again = before is not None and before.reason == decision.reason and before.phase is phase
-    message = f"{decision.message} Nothing changed since." if again else decision.message
+    again = (
+        before is not None
+        and (before.reason, before.phase) == (decision.reason, phase)
+        and before.message.removesuffix(UNCHANGED) == decision.message
+    )
+    message = f"{decision.message}{UNCHANGED}" if again else decision.message
     context.status = status.evolve(
         handover=Handover(
             phase=phase, reason=decision.reason, message=message[:2000], at=context.now,

@@ -19,6 +19,8 @@ LONG_RUNS = frozenset({EffectKind.ANALYSE, EffectKind.GENERATE_FIX})
 LOOKS_FOR_LEFTOVERS = dt.timedelta(minutes=30)
 """How long after the end pull requests of earlier runs are looked for."""
 
+WAITS_FOR_PERSON = frozenset({Phase.PR_CREATED, Phase.PR_UNDER_REVIEW, Phase.PR_APPROVED})
+
 Rule = Callable[[View], Decision]
 Check = Callable[[View], Decision | None]
 
@@ -191,6 +193,22 @@ def check_timeout(view: View) -> Decision | None:
     )
 
 
+def check_reminder(view: View) -> Decision | None:
+    """Remind of a person's part once a phase, when half of its time has run (api.md)."""
+    limit = clock.compute_timeout(view.phase, view.policy, view.repository, view.status)
+    if view.phase not in WAITS_FOR_PERSON or limit is None or view.dry:
+        return None
+    elapsed = clock.compute_elapsed(view.status.clock, view.now)
+    if elapsed < limit * clock.REMINDER_SHARE:
+        return None
+    left = int((limit - elapsed).total_seconds() // 60)
+    on = EffectKind.COMMENT_TICKET if view.tracked else EffectKind.COMMENT_PULL_REQUEST
+    return view.comment(
+        Milestone.REMINDER, on=on, in_phase=True,
+        why=f"It is handed over for a decision in {left} minutes.",
+    )  # fmt: skip
+
+
 CHECKS: tuple[Check, ...] = (
     check_suspended,
     check_policy,
@@ -201,4 +219,5 @@ CHECKS: tuple[Check, ...] = (
     check_closed,
     check_target_gone,
     check_timeout,
+    check_reminder,
 )
