@@ -14,6 +14,7 @@ from selfheal.adapters.kube import (
     kubelet,
     logs,
     redaction,
+    relations,
     rollout,
     served,
     surroundings,
@@ -70,6 +71,12 @@ async def collect(
         "quotas": lambda: _whole(surroundings.collect_limits(api, namespace)),
         "ConfigMaps": lambda: _whole(surroundings.collect_config_maps(api, target)),
         "siblings": lambda: _whole(surroundings.collect_siblings(api, target)),
+        "autoscalers": lambda: _whole(relations.collect_autoscalers(api, target)),
+        "disruption budgets": lambda: _whole(relations.collect_budgets(api, target)),
+        "network policies": lambda: _whole(relations.collect_network(api, target)),
+        "ingresses": lambda: _whole(relations.collect_ingresses(api, target)),
+        "permissions": lambda: _whole(relations.collect_identity(api, target)),
+        "webhooks": lambda: _whole(relations.collect_webhooks(api, about)),
         "what the containers serve": read_served,
     }
     items, gaps = await _gather(pieces)

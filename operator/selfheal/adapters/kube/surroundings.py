@@ -13,6 +13,9 @@ from selfheal.domain import errors
 MAX_NODES = 50
 MAX_OF_KIND = 50
 MAX_CONFIG_MAPS = 20
+MAX_SLICES = 200
+MAX_IDLE = 10
+_SLICE_OF = "kubernetes.io/service-name"
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 
 Stored = Mapping[str, Any]
@@ -93,15 +96,32 @@ async def collect_claims(api: connection.Connection, target: targets.Target) -> 
 
 
 async def collect_services(api: connection.Connection, target: targets.Target) -> list[Item]:
-    """Return the services that select the target's pods, or are it, with their endpoints."""
-    found = await api.take(kinds.path_of_known("Service", target.namespace), MAX_OF_KIND)
-    labels = _template_labels(target)
-    own = [one for one in found if _selects(one, labels) or _is(one, target, "Service")]
-    slices = await asyncio.gather(*(_endpoints(api, target.namespace, one) for one in own[:10]))
-    return [*_items("service", ItemKind.SERVICE, "v1", "Service", own[:10]), *slices]
+    """Return services with their endpoints: the target's, and those that nobody answers for.
+
+    An Ingress may name any service of the namespace: then all are returned, up to 50.
+    """
+    found, slices = await asyncio.gather(
+        api.take(kinds.path_of_known("Service", target.namespace), MAX_OF_KIND),
+        api.take(
+            connection.path_of("discovery.k8s.io/v1", "endpointslices", target.namespace),
+            MAX_SLICES,
+        ),
+    )
+    labels = template_labels(target)
+    own, idle = [], []
+    for one in found:
+        item = _endpoints(kinds.name_of(one), slices)
+        if target.kind == "Ingress" or _selects(one, labels) or _is(one, target, "Service"):
+            own.append((one, item))
+        elif (one.get("spec") or {}).get("selector") and not item.value["addresses"]:
+            idle.append((one, item))
+    kept = own[:MAX_OF_KIND] + idle[:MAX_IDLE]
+    services = _items("service", ItemKind.SERVICE, "v1", "Service", [one for one, _ in kept])
+    return [*services, *(item for _, item in kept)]
 
 
-def _template_labels(target: targets.Target) -> Mapping[str, str]:
+def template_labels(target: targets.Target) -> Mapping[str, str]:
+    """Return the labels of the target's pods; empty where it has no template."""
     stored = target.stored or {}
     template = (stored.get("spec") or {}).get("template") or {}
     metadata = stored.get("metadata") if target.kind == "Pod" else template.get("metadata")
@@ -118,10 +138,20 @@ def _is(stored: Stored, target: targets.Target, kind: str) -> bool:
     return target.kind == kind and kinds.name_of(stored) == target.ref.name
 
 
-async def _endpoints(api: connection.Connection, namespace: str, service: Stored) -> Item:
+async def read_endpoints(api: connection.Connection, namespace: str, service: Stored) -> Item:
+    """Return the ready addresses and the ports of one service."""
     name = kinds.name_of(service)
     path = connection.path_of("discovery.k8s.io/v1", "endpointslices", namespace)
-    found = await api.take(path, 10, {"labelSelector": f"kubernetes.io/service-name={name}"})
+    found = await api.take(path, 10, {"labelSelector": f"{_SLICE_OF}={name}"})
+    return _endpoints(name, found, known=True)
+
+
+def _endpoints(name: str, slices: Sequence[Stored], *, known: bool = False) -> Item:
+    found = [
+        one
+        for one in slices
+        if known or (one["metadata"].get("labels") or {}).get(_SLICE_OF) == name
+    ]
     addresses = [
         address
         for one in found
@@ -148,7 +178,7 @@ async def collect_limits(api: connection.Connection, namespace: str) -> list[Ite
 
 async def collect_config_maps(api: connection.Connection, target: targets.Target) -> list[Item]:
     """Return existence and keys of the ConfigMaps that the template names; never values."""
-    names = sorted(_config_map_names(_pod_spec(target)))[:MAX_CONFIG_MAPS]
+    names = sorted(_config_map_names(pod_spec(target)))[:MAX_CONFIG_MAPS]
     path = connection.path_of("v1", "configmaps", target.namespace)
     found = await asyncio.gather(*(api.find(f"{path}/{name}") for name in names))
     return [
@@ -166,7 +196,8 @@ async def collect_config_maps(api: connection.Connection, target: targets.Target
     ]  # fmt: skip
 
 
-def _pod_spec(target: targets.Target) -> Stored:
+def pod_spec(target: targets.Target) -> Stored:
+    """Return the pod spec of the target; empty where it has none."""
     spec: Stored = (target.stored or {}).get("spec") or {}
     if target.kind == "Pod":
         return spec
@@ -176,13 +207,13 @@ def _pod_spec(target: targets.Target) -> Stored:
     return found if isinstance(found, dict) else {}
 
 
-def _config_map_names(pod_spec: Stored) -> Iterator[str]:
-    for volume in pod_spec.get("volumes") or ():
+def _config_map_names(spec: Stored) -> Iterator[str]:
+    for volume in spec.get("volumes") or ():
         yield from _named(volume.get("configMap"))
         for source in (volume.get("projected") or {}).get("sources") or ():
             yield from _named(source.get("configMap"))
     for group in ("initContainers", "containers"):
-        for container in pod_spec.get(group) or ():
+        for container in spec.get(group) or ():
             for one in container.get("envFrom") or ():
                 yield from _named(one.get("configMapRef"))
             for one in container.get("env") or ():
@@ -209,7 +240,8 @@ async def collect_siblings(api: connection.Connection, target: targets.Target) -
 
 def _sibling(kind: str, stored: Stored) -> Item:
     name = kinds.name_of(stored)
-    pod_spec = ((stored.get("spec") or {}).get("template") or {}).get("spec") or {}
+    template = (stored.get("spec") or {}).get("template") or {}
+    pod_spec = template.get("spec") or {}
     containers = [
         one for group in ("initContainers", "containers") for one in pod_spec.get(group) or ()
     ]
@@ -219,6 +251,15 @@ def _sibling(kind: str, stored: Stored) -> Item:
         "images": [str(one.get("image", "")) for one in containers],
         "pullSecrets": [str(one["name"]) for one in pod_spec.get("imagePullSecrets") or ()],
         "ready": int((stored.get("status") or {}).get("readyReplicas") or 0),
+        "labels": (template.get("metadata") or {}).get("labels") or {},
+        "ports": [port for one in containers for port in one.get("ports") or ()],
+        "nodeSelector": pod_spec.get("nodeSelector") or {},
+        "serviceAccount": str(pod_spec.get("serviceAccountName") or "default"),
+        "claims": targets.claims_of({"spec": pod_spec}),
+        "requests": {
+            str(one.get("name")): (one.get("resources") or {}).get("requests") or {}
+            for one in containers
+        },
     }
     return _item(f"sibling/{kind}/{name}", ItemKind.SIBLING, value)
 

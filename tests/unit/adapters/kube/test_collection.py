@@ -99,6 +99,7 @@ def build_api() -> Api:
     stranger = event | {"involvedObject": {"kind": "Pod", "name": "other"}}
     service = {"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}}}
     other = {"metadata": {"name": "other"}, "spec": {"selector": {"app": "other"}}}
+    idle = {"metadata": {"name": "idle"}, "spec": {"selector": {"app": "nobody"}}}
     slices = "/apis/discovery.k8s.io/v1/namespaces/ns/endpointslices"
     sibling_spec = {"containers": [{"image": "b:1"}], "imagePullSecrets": [{"name": "reg"}]}
     return Api(
@@ -115,9 +116,14 @@ def build_api() -> Api:
             f"{NS}/pods": [pod, pod | {"metadata": {"name": "stray"} | owned("f")}],
             f"{NS}/pods/web-1/log": "token=abcd1234\nready\n",
             f"{NS}/events": [event, stranger],
-            f"{NS}/services": [service, other],
+            f"{NS}/services": [service, other, idle],
             slices: [
                 {
+                    "metadata": {"labels": {"kubernetes.io/service-name": "other"}},
+                    "endpoints": [{"addresses": ["10.0.0.9"]}],
+                },
+                {
+                    "metadata": {"labels": {"kubernetes.io/service-name": "web"}},
                     "endpoints": [
                         {"addresses": ["10.0.0.1"]},
                         {"addresses": ["10.0.0.2"], "conditions": {"ready": False}},
@@ -155,7 +161,8 @@ async def test_everything_about_a_target_is_collected() -> None:
     assert values["log/web-1/app"]["text"] == "token=[redacted]\nready\n"
     assert values["log/web-1/app/previous"]["previous"] is True
     assert values["endpoints/web"] == {"service": "web", "addresses": ["10.0.0.1"], "ports": [80]}
-    assert "service/other" not in values
+    assert "service/other" not in values  # of another workload, and answered for
+    assert values["endpoints/idle"]["addresses"] == []
     assert values["configmap/env"] == {"name": "env", "exists": True, "keys": ["b", "m"]}
     assert values["configmap/gone"] == {"name": "gone", "exists": False, "keys": []}
     assert {"configmap/files", "configmap/root", "claim/data", "storageclass/standard"} <= set(
