@@ -1,0 +1,129 @@
+"""Accuracy and time of diagnosis over the fault library, on the real cluster; rules only.
+
+Prints a table; ``--json FILE`` writes the figures. Starts the cluster by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import collections
+import datetime as dt
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.e2e.faults import judging, library, running  # noqa: E402
+
+
+def main() -> int:
+    words = parse_words()
+    subprocess.run(
+        [sys.executable, "-m", "hack.cluster", "up"], cwd=ROOT, check=True, stdout=sys.stderr
+    )
+    faults = [
+        fault
+        for fault in library.load_all()
+        if not words.only or any(fault.name.startswith(one) for one in words.only)
+    ]
+    results = asyncio.run(running.run(faults, say=say, rounds=words.rounds))
+    verdicts = [(result, judging.judge(result)) for result in results]
+    text = render(verdicts)
+    print(text)
+    if words.score:
+        words.score.write_text(text)
+    figures = compute_figures(verdicts)
+    for name, (value, unit) in figures.items():
+        print(f"{name:<28} {value} {unit}")
+    if words.json:
+        shaped = {name: {"value": value, "unit": unit} for name, (value, unit) in figures.items()}
+        words.json.write_text(json.dumps({"figures": shaped}, indent=2))
+    return 0
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def parse_words() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", help="beginnings of names of faults; all by default")
+    parser.add_argument("--rounds", type=int, default=3, help="diagnoses of each fault")
+    parser.add_argument("--score", type=pathlib.Path, help="write the table with what went wrong")
+    parser.add_argument("--json", type=pathlib.Path)
+    return parser.parse_args()
+
+
+Judged = Sequence[tuple[running.Result, judging.Verdict]]
+
+
+def render(verdicts: Judged) -> str:
+    """A table of classes, then each fault that is not right, with its evidence."""
+    rows: dict[str, list[judging.Verdict]] = collections.defaultdict(list)
+    for result, verdict in verdicts:
+        rows[result.fault.class_].append(verdict)
+    lines = [
+        f"{dt.datetime.now():%Y-%m-%d %H:%M}",
+        "",
+        f"{'class':<26} {'n':>3} {'class':>6} {'cause':>6} {'target':>7} {'quiet':>6} {'same':>5}",
+    ]
+    for name, of_class in sorted(rows.items()):
+        counts = [
+            sum(getattr(one, what) for one in of_class)
+            for what in ("class_right", "cause_right", "target_right", "quiet", "repeatable")
+        ]
+        lines.append(
+            f"{name:<26} {len(of_class):>3} {counts[0]:>6} {counts[1]:>6} {counts[2]:>7} "
+            f"{counts[3]:>6} {counts[4]:>5}"
+        )
+    for result, verdict in verdicts:
+        state = "WRONG" if verdict.problems else "right"
+        lines.append(f"\n## {result.fault.name}: {state}")
+        lines += [f"  - {problem}" for problem in verdict.problems]
+        if verdict.problems and result.looks:
+            look = result.looks[0]
+            lines += [
+                f"    finding: {judging.describe(one, look.failing)}" for one in look.findings
+            ]
+            lines.append(judging.summarise(look.bundle))
+        elif result.looks:
+            look = result.looks[0]
+            best = look.findings[0] if look.findings else None
+            lines.append(f"    {judging.describe(best, look.failing)} ({look.seconds:.2f} s)")
+    return "\n".join(lines) + "\n"
+
+
+def compute_figures(verdicts: Judged) -> dict[str, tuple[float, str]]:
+    number = len(verdicts)
+    shown = [one for one in verdicts if not one[0].trouble]
+    seconds = sorted(look.seconds for result, _ in shown for look in result.looks)
+    idle = [verdict for result, verdict in verdicts if result.fault.action != "fix"]
+    return {
+        "faults": (number, "faults"),
+        "class_accuracy": (share(one.class_right for _, one in verdicts), "share"),
+        "cause_accuracy": (share(one.cause_right for _, one in verdicts), "share"),
+        "all_of_rounds_same": (share(one.repeatable for _, one in verdicts), "share"),
+        "raised_for_healthy": (sum(not one.quiet for _, one in verdicts), "faults"),
+        "wrong_fix_on_no_action": (sum(one.wrong_fix for one in idle), f"of {len(idle)}"),
+        "evidence_to_finding_p50_s": (round(statistics.median(seconds), 3), "s"),
+        "evidence_to_finding_p95_s": (round(percentile(seconds, 0.95), 3), "s"),
+    }
+
+
+def share(values: collections.abc.Iterable[bool]) -> float:
+    listed = list(values)
+    return round(sum(listed) / len(listed), 3)
+
+
+def percentile(ordered: Sequence[float], part: float) -> float:
+    return ordered[min(len(ordered) - 1, round(part * (len(ordered) - 1)))]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Real faults for the real cluster: what they are (folders), how they are run and judged (modules)."""
