@@ -58,10 +58,10 @@ def _status(_: argparse.Namespace) -> int:
 
 def _build(arguments: argparse.Namespace) -> int:
     packages.ensure()
-    if arguments.helm:
-        binaries.build(binaries.HELM)
-    else:
+    if not arguments.renderers:
         binaries.build()
+    for module in binaries.RENDERERS:
+        binaries.build(module)
     return 0
 
 
@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         run=_status
     )
     build = commands.add_parser("build", help="build the binaries only")
-    build.add_argument("--helm", action="store_true", help="helm instead of Kubernetes")
+    build.add_argument("--renderers", action="store_true", help="only kustomize and helm")
     build.set_defaults(run=_build)
     pictures = commands.add_parser(
         "images", help="make test images and bases, push them to the local registry"

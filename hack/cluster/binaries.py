@@ -52,6 +52,11 @@ KUBERNETES = Module(
     _FLAGS,
 )
 HELM = Module(config.HERE / "helm", {"helm": "helm.sh/helm/v3/cmd/helm"})
+KUSTOMIZE = Module(
+    config.HERE / "kustomize", {"kustomize": "sigs.k8s.io/kustomize/kustomize/v5"}
+)
+RENDERERS = (KUSTOMIZE, HELM)
+"""What the operator renders sources with; its image has the same (Dockerfile)."""
 KIND = Module(config.HERE / "kind", {"kind": "sigs.k8s.io/kind"})
 
 
