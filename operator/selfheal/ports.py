@@ -18,6 +18,7 @@ from selfheal.api.incident import Incident, IncidentStatus, Priority, TargetRef
 from selfheal.api.policy import Policy, PolicyStatus
 from selfheal.diagnosis.evidence import Bundle, Item
 from selfheal.domain import facts
+from selfheal.domain.signals import Suspect
 
 
 class Clock(Protocol):
@@ -318,8 +319,14 @@ class Cluster(Protocol):
     async def list_targets(self, namespace: str) -> Sequence[TargetRef]:
         """Return the workloads of a namespace, owners only."""
 
+    async def find_owner(self, namespace: str, ref: TargetRef) -> TargetRef | None:
+        """Return the topmost workload that controls an object, itself where none does; None: it is not there."""
+
     async def observe_workload(self, namespace: str, ref: TargetRef) -> facts.WorkloadFacts:
         """Read rollout, pods, containers and recent warnings of a target."""
+
+    async def find_suspects(self, namespaces: Sequence[str]) -> Sequence[Suspect]:
+        """Return workloads that look unhealthy, at their topmost owner; a namespace that is gone has none."""
 
     async def collect_evidence(self, namespace: str, ref: TargetRef, now: dt.datetime) -> Bundle:
         """Collect everything of incidents.md in parallel, bounded; what cannot be had is named in ``gaps``."""

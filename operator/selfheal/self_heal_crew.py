@@ -37,13 +37,21 @@ class SelfHealingCrew:
         of ``errors``; inputs that cannot be understood raise ValueError. May be repeated: it
         resumes. Must not be called from a running event loop (RuntimeError).
 
-        ``priority_threshold`` and ``incident_keywords`` narrow which tickets are taken in. Tickets
-        are not taken in yet: both are validated, and every incident that exists in the namespace is
-        processed whatever its priority, as applied incidents always are.
+        New tickets are taken in first, where the policy says so; ``priority_threshold`` (High) and
+        ``incident_keywords`` narrow which. Every incident that exists in the namespace is processed
+        whatever its priority, as applied incidents always are.
         """
-        namespace = _check(inputs or {})
+        given = inputs or {}
+        namespace = _check(given)
+        settings = self.settings.model_copy(
+            update={
+                "intake_namespace": namespace,
+                "intake_priority": Priority(given.get("priority_threshold", Priority.HIGH)),
+                "intake_keywords": tuple(given.get("incident_keywords") or ()),
+            }
+        )
         try:
-            return asyncio.run(once.run_once(self.settings, namespace))
+            return asyncio.run(once.run_once(settings, namespace))
         except errors.SelfHealError as error:
             return once.render_result([], [str(error)], 0.0)
 

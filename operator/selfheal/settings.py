@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import pydantic
 import pydantic_settings
 
+from selfheal.api.incident import Priority
+
 LOG_LEVELS = "^(DEBUG|INFO|WARNING|ERROR)$"
 
 
@@ -19,6 +21,13 @@ def _split_commands(value: Any) -> Any:
         return value
     pairs = [entry.partition("=") for entry in value.split(";") if entry.strip()]
     return {name.strip(): shlex.split(command) for name, _, command in pairs}
+
+
+def _split_words(value: Any) -> Any:
+    """Read comma-separated words."""
+    if not isinstance(value, str):
+        return value
+    return tuple(word.strip() for word in value.split(",") if word.strip())
 
 
 class Settings(pydantic_settings.BaseSettings):
@@ -50,6 +59,22 @@ class Settings(pydantic_settings.BaseSettings):
         pydantic.BeforeValidator(_split_commands),
     ] = {}
     """MCP servers that a policy may name by ``command``: ``name=command args;name2=…``."""
+    poll_interval: float | None = pydantic.Field(default=None, gt=0)
+    """Seconds between polls for new tickets; unset: as each policy says (5 minutes)."""
+    intake_namespace: str | None = None
+    """Take tickets in for this namespace only."""
+    intake_priority: Priority | None = None
+    """Least priority of tickets taken in; a policy's own minimum holds as well."""
+    intake_keywords: Annotated[
+        tuple[str, ...], pydantic_settings.NoDecode, pydantic.BeforeValidator(_split_words)
+    ] = ()
+    """Comma-separated; any must occur in a ticket that is taken in."""
+    hooks_port: int = pydantic.Field(default=8090, ge=1, le=65535)
+    """Port of the webhooks, served where a secret for one is set."""
+    alert_token: pydantic.SecretStr | None = None
+    """Bearer token of Alertmanager; unset: no alerts are taken."""
+    webhook_secret: pydantic.SecretStr | None = None
+    """Secret with which Jira and GitHub sign their notices; unset: polling alone."""
     insecure_kubelet: bool = False
     """Accept a kubelet certificate that the cluster's CA did not sign (self-signed kubelets)."""
 

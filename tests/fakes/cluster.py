@@ -17,11 +17,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from selfheal import ports
-from selfheal.adapters.kube import events, evidence, kinds, rollout, targets
+from selfheal.adapters.kube import events, evidence, kinds, rollout, suspects, targets
 from selfheal.api import meta
 from selfheal.api.incident import TargetRef
 from selfheal.diagnosis.evidence import Bundle, Item, ItemKind
 from selfheal.domain import errors, facts
+from selfheal.domain.signals import Suspect
 
 EPOCH = dt.datetime(2026, 11, 23, 6, 0, tzinfo=dt.UTC)
 Place = tuple[str, str, str]  # namespace, kind, name
@@ -123,6 +124,40 @@ class FakeCluster:
             for owner, kind, name in sorted(self.objects)
             if owner == namespace
         ]
+
+    async def find_owner(self, namespace: str, ref: TargetRef) -> TargetRef | None:
+        """Return the workload that a pod or ReplicaSet belongs to, or the object itself."""
+        self._check()
+        tables = {"Pod": self.pods, "ReplicaSet": self.replica_sets}
+        places = [
+            place
+            for place, owned in tables.get(ref.kind, {}).items()
+            if place[0] == namespace and any(kinds.name_of(one) == ref.name for one in owned)
+        ]
+        place = places[0] if places else (namespace, ref.kind, ref.name)
+        if place not in self.objects:
+            return None
+        _, kind, name = place
+        version = kinds.KNOWN[kind][0]
+        return TargetRef(api_version=version, kind=kind, name=name, container=ref.container)
+
+    async def find_suspects(self, namespaces: Sequence[str]) -> Sequence[Suspect]:
+        """Look as the real adapter does, at the pods here."""
+        self._check()
+        found = []
+        for (namespace, kind, name), stored in self.objects.items():
+            if namespace in namespaces:
+                owned = [
+                    {**pod, "metadata": {**pod["metadata"], "ownerReferences": []}}
+                    for pod in self.pods.get((namespace, kind, name), ())
+                ]
+                signs = suspects.build(namespace, {kind: [stored], "Pod": owned}, self._now())
+                if signs:
+                    reasons = tuple(reason for sign in signs for reason in sign.reasons)
+                    version = kinds.KNOWN[kind][0]
+                    target = TargetRef(api_version=version, kind=kind, name=name)
+                    found.append(Suspect(namespace=namespace, target=target, reasons=reasons))
+        return found
 
     async def observe_workload(self, namespace: str, ref: TargetRef) -> facts.WorkloadFacts:
         """Read as the real adapter does, from the objects here."""

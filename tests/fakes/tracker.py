@@ -151,13 +151,17 @@ class FakeTracker:
         return {k: dataclasses.replace(v.facts, comments=()) for k, v in found.items() if v}
 
     async def search_tickets(self, jql: str, *, limit: int = 100) -> Sequence[str]:
-        """See the port; of JQL it understands comparisons joined by AND; ORDER BY is ignored."""
+        """See the port; of JQL it understands ANDs of ORs of comparisons; ORDER BY is ignored."""
         self._look()
         clauses = re.split(r"\s+AND\s+", re.split(r"\s*\bORDER BY\b", jql)[0].strip())
-        terms = [_parse_clause(clause) for clause in clauses if clause]
+        terms = [
+            [_parse_clause(part) for part in re.split(r"\s+OR\s+", clause)]
+            for clause in clauses
+            if clause
+        ]
         until = self.clock.now() - self.search_lag
         shown = [t for t in self.tickets.values() if self._changed[t.facts.id] <= until]
-        return [t.facts.key for t in shown if all(_holds(t.facts, *x) for x in terms)][:limit]
+        return [t.facts.key for t in shown if _meets(t.facts, terms)][:limit]
 
     async def find_tickets_by_label(self, label: str) -> Sequence[facts.TicketFacts]:
         """See the port."""
@@ -362,7 +366,7 @@ def _plain(text: str, last_line: str = "") -> str:
 
 
 _CLAUSE = re.compile(
-    r"""(?P<field>\w+)\s*(?P<op>=|!=|>=|>|not\s+in|in)\s*(?P<value>\(.*\)|".*"|[^()"]+)""", re.I
+    r"""(?P<field>\w+)\s*(?P<op>=|!=|>=|>|not\s+in|in|is)\s*(?P<value>\(.*\)|".*"|[^()"]+)""", re.I
 )
 
 
@@ -376,6 +380,12 @@ def _parse_clause(clause: str) -> tuple[str, str, frozenset[str]]:
     values = match["value"].strip().strip("()").split(",")
     folded = frozenset(value.strip().strip("\"'").casefold() for value in values)
     return match["field"].casefold(), " ".join(match["op"].casefold().split()), folded
+
+
+def _meets(
+    ticket: facts.TicketFacts, terms: Sequence[Sequence[tuple[str, str, frozenset[str]]]]
+) -> bool:
+    return all(any(_holds(ticket, *one) for one in alternatives) for alternatives in terms)
 
 
 def _holds(ticket: facts.TicketFacts, field: str, operator: str, values: frozenset[str]) -> bool:
@@ -392,4 +402,6 @@ def _holds(ticket: facts.TicketFacts, field: str, operator: str, values: frozens
     }.get(field)
     if have is None:
         raise errors.PolicyInvalid(f"the fake tracker does not know the field {field!r}")
+    if operator == "is":
+        return not have
     return bool(have & values) is (operator in ("=", "in"))

@@ -155,6 +155,13 @@ class Intent(meta.Model):
     holder: str = Field(default="", description="The process that saved it.")
 
 
+class Signals(meta.Model):
+    """Signals of the same cause that arrived after the incident was there."""
+
+    count: int = Field(default=0, description="How many.")
+    last: meta.Time | None = Field(default=None, description="When the newest arrived.")
+
+
 class Receipt(meta.Model):
     """An effect that was performed."""
 
@@ -383,6 +390,9 @@ class IncidentStatus(meta.Model):
     )
     target: TargetRef | None = Field(
         default=None, description="What is unhealthy; what triage found."
+    )
+    signals: Signals | None = Field(
+        default=None, description="Later signals of the same cause; absent: none."
     )
     target_seen: bool = Field(
         default=False, description="Whether the target was ever seen to exist."

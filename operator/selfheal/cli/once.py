@@ -16,6 +16,8 @@ from selfheal.api.incident import Incident, Phase, Priority
 from selfheal.cli import environment
 from selfheal.domain import errors
 from selfheal.engine.step import step
+from selfheal.handlers import intake
+from selfheal.intake.admission import Admission
 from selfheal.settings import Settings
 
 STEPS_AT_MOST = 200
@@ -30,6 +32,8 @@ async def run_once(settings: Settings, namespace: str) -> dict[str, Any]:
     runtime = await wiring.build(settings)
     failures: list[str] = []
     try:
+        admission = Admission(runtime.deps.store, runtime.deps.clock)
+        failures += await intake.build_rounds(runtime, admission, settings).poll_once()
         found = await runtime.deps.store.list_incidents(namespace)
         await asyncio.gather(*(_run_one(runtime, incident.key, failures) for incident in found))
         ended = await runtime.deps.store.list_incidents(namespace)
@@ -114,8 +118,9 @@ def once(
 ) -> None:
     """Process incidents once: exit 0 all well, 2 some need a person, 1 error."""
     settings = environment.load_settings(
-        log_level=log_level, log_dir=log_dir, dry_run=dry_run, config_path=config_path
-    )
+        log_level=log_level, log_dir=log_dir, dry_run=dry_run, config_path=config_path,
+        intake_namespace=namespace, intake_priority=priority, intake_keywords=keywords,
+    )  # fmt: skip
     logs.configure(log_level, log_dir)
     try:
         result = asyncio.run(run_once(settings, namespace))

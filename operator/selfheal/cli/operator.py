@@ -8,6 +8,7 @@ import pathlib
 import click
 
 from selfheal import logs
+from selfheal.api.incident import Priority
 from selfheal.cli import environment
 from selfheal.domain import errors
 from selfheal.handlers import runner
@@ -16,6 +17,17 @@ from selfheal.handlers import runner
 @click.command()
 @click.option("--log-level", type=environment.LEVELS, help="Logging level (default: INFO).")
 @click.option("--log-dir", type=click.Path(path_type=pathlib.Path), help="Folder for log files.")
+@click.option(
+    "--poll-interval", type=float, help="Seconds between polls for new tickets (default: 300)."
+)
+@click.option("--namespace", "intake_namespace", help="Take tickets in for this namespace only.")
+@click.option(
+    "--priority",
+    "intake_priority",
+    type=click.Choice([priority.value for priority in Priority]),
+    help="Least priority of tickets taken in (default: High); applied incidents always are.",
+)
+@click.option("--keywords", "intake_keywords", help="Comma-separated; any must occur in a ticket.")
 @click.option("--read-only", is_flag=True, help="Stop every outside write.")
 @click.option("--dry-run", is_flag=True, help="Analysis only, for all incidents.")
 @click.option(

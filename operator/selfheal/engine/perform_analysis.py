@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from selfheal.diagnosis.evidence import Bundle, Item, ItemKind
 from selfheal.domain import errors
 from selfheal.domain.effects import Effect
 from selfheal.domain.facts import DiagnosisFacts
+from selfheal.domain.signals import find_named
 from selfheal.engine import documents
 from selfheal.engine.context import Context
 from selfheal.engine.outcome import Outcome
@@ -41,19 +41,6 @@ async def triage(context: Context, effect: Effect) -> Outcome:
     target = named or (answer.target if answer is not None else None)
     facts: dict[str, Any] = {"target": target} if target is not None else {}
     return Outcome(facts=facts, usage=result.usage, degraded=result.degraded)
-
-
-def find_named(candidates: Sequence[TargetRef], text: str) -> TargetRef | None:
-    """Return the only workload whose name occurs as a word of the text; the longest name wins."""
-    words = text.lower()
-    found = [
-        candidate
-        for candidate in candidates
-        if re.search(rf"(?<![a-z0-9-]){re.escape(candidate.name.lower())}(?![a-z0-9-])", words)
-    ]
-    longest = max((len(candidate.name) for candidate in found), default=0)
-    best = [candidate for candidate in found if len(candidate.name) == longest]
-    return best[0] if len(best) == 1 else None
 
 
 async def analyse(context: Context, effect: Effect) -> Outcome:

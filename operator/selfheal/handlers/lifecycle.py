@@ -15,6 +15,7 @@ from selfheal.domain import errors
 from selfheal.engine.scheduler import Scheduler
 from selfheal.engine.step import step
 from selfheal.engine.sweep import sweep
+from selfheal.handlers import intake
 from selfheal.settings import Settings
 
 log = logging.getLogger("selfheal.operator")
@@ -34,6 +35,7 @@ class Operator:
     runtime: wiring.Runtime
     scheduler: Scheduler
     tasks: list[asyncio.Task[None]]
+    intake: intake.Intake
     seen: dict[str, str] = dataclasses.field(default_factory=dict)
     """Fingerprint of each incident as last observed."""
 
@@ -87,7 +89,12 @@ async def start(**_: Any) -> None:
         asyncio.create_task(scheduler.run(), name="scheduler"),
         asyncio.create_task(_sweep_forever(runtime), name="sweeper"),
     ]
-    _operator[:] = [Operator(runtime=runtime, scheduler=scheduler, tasks=tasks)]
+    taking_in = await intake.start(runtime, settings, scheduler)
+    _operator[:] = [
+        Operator(
+            runtime=runtime, scheduler=scheduler, tasks=tasks + taking_in.tasks, intake=taking_in
+        )
+    ]
     log.info("operator started", extra={"holder": deps.holder})
 
 
@@ -127,6 +134,7 @@ async def stop(**_: Any) -> None:
     for task in operator.tasks:
         with contextlib.suppress(asyncio.CancelledError):
             await task
+    await operator.intake.close()
     await operator.runtime.close()
 
 

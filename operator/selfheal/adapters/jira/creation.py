@@ -17,22 +17,9 @@ from selfheal.adapters.jira.session import Session, quote
 from selfheal.api.incident import Priority
 from selfheal.api.policy import TrackerSpec
 from selfheal.domain import errors, facts
+from selfheal.domain.signals import parse_priority
 
 _SUMMARY = 255  # characters; the field's limit in Jira
-
-PRIORITIES: Mapping[str, Priority] = {
-    "blocker": Priority.CRITICAL,
-    "critical": Priority.CRITICAL,
-    "highest": Priority.CRITICAL,
-    "high": Priority.HIGH,
-    "major": Priority.HIGH,
-    "medium": Priority.MEDIUM,
-    "low": Priority.LOW,
-    "lowest": Priority.LOW,
-    "minor": Priority.LOW,
-    "trivial": Priority.LOW,
-}
-"""Names of Jira's default priority schemes, old and new, in lower case."""
 
 _DEFAULT_NAMES = {Priority.CRITICAL: "Highest"}  # the others bear the same name in Jira
 
@@ -53,11 +40,10 @@ def choose_priority(
 
     ``configured`` maps ticket priorities to the incident's and goes before the names by default.
     """
-    own = {name.casefold(): priority for name, priority in configured.items()}
     if allowed is None:
         named = next((name for name, priority in configured.items() if priority is wanted), None)
         return named or _DEFAULT_NAMES.get(wanted, wanted.value)
-    meaning = {name: own.get(name.casefold(), PRIORITIES.get(name.casefold())) for name in allowed}
+    meaning = {name: parse_priority(name, configured) for name in allowed}
     fitting = [name for name, priority in meaning.items() if priority is wanted]
     exact = [name for name in fitting if name.casefold() == wanted.value.casefold()]
     return next(iter([*exact, *fitting]), None)

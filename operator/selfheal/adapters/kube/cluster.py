@@ -16,15 +16,18 @@ from selfheal.adapters.kube import (
     kinds,
     kubelet,
     rollout,
+    suspects,
     targets,
 )
 from selfheal.api.incident import TargetRef
 from selfheal.diagnosis.evidence import Bundle
 from selfheal.domain import errors, facts
+from selfheal.domain.signals import Suspect
 
 # Owners first: what they own is left out.
 _LISTED = ("Deployment", "StatefulSet", "DaemonSet", "CronJob", "Job", "ReplicaSet", "Pod")
 MAX_LISTED = 500
+MAX_OWNERS = 5
 
 
 class KubeCluster:
@@ -59,6 +62,21 @@ class KubeCluster:
             if kinds.controller_of(one) is None
         ]
 
+    async def find_owner(self, namespace: str, ref: TargetRef) -> TargetRef | None:
+        """Follow the controllers upwards, at most 5, as far as their kind is one of ours."""
+        found: TargetRef | None = None
+        kind, name = ref.kind, ref.name
+        for _ in range(MAX_OWNERS):
+            stored = await self._api.find(kinds.path_of_known(kind, namespace, name))
+            if stored is None:
+                break
+            found = TargetRef(api_version=kinds.KNOWN[kind][0], kind=kind, name=name)
+            owner = kinds.controller_of(stored)
+            if owner is None or owner["kind"] not in _LISTED:
+                break
+            kind, name = owner["kind"], owner["name"]
+        return found.evolve(container=ref.container) if found is not None else None
+
     async def observe_workload(self, namespace: str, ref: TargetRef) -> facts.WorkloadFacts:
         """Read rollout, pods, containers and recent warnings; counters where they can be had."""
         target = await targets.read(self._api, namespace, ref)
@@ -72,6 +90,14 @@ class KubeCluster:
         except errors.Forbidden:
             return []  # rollout and containers decide; events only explain
         return events.build_facts(found)
+
+    async def find_suspects(self, namespaces: Sequence[str]) -> Sequence[Suspect]:
+        """Look at the namespaces side by side; six list requests each."""
+        now = dt.datetime.now(dt.UTC)
+        found = await asyncio.gather(
+            *(suspects.find(self._api, namespace, now) for namespace in namespaces)
+        )
+        return [suspect for part in found for suspect in part]
 
     async def collect_evidence(self, namespace: str, ref: TargetRef, now: dt.datetime) -> Bundle:
         """Collect everything of incidents.md; what cannot be had is named in ``gaps``."""

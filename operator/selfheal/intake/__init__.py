@@ -1,0 +1,1 @@
+"""Intake: tickets, alerts and the detector create incidents or wake them; nothing else."""

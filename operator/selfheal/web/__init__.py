@@ -1,0 +1,1 @@
+"""What the operator serves over HTTP: webhooks in, metrics and health out."""
