@@ -69,7 +69,7 @@ def render(verdicts: Judged) -> str:
     for result, verdict in verdicts:
         rows[result.fault.class_].append(verdict)
     lines = [
-        f"{dt.datetime.now():%Y-%m-%d %H:%M}",
+        f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M}",
         "",
         f"{'class':<26} {'n':>3} {'class':>6} {'cause':>6} {'target':>7} {'quiet':>6} {'same':>5}",
     ]

@@ -51,7 +51,9 @@ def judge(result: Result) -> Verdict:
         problems.append(f"a fix where none is right: {result.proposals[0].diff}")
     repeatable = len({_key(_sure(look)) for look in result.looks}) == 1
     if not repeatable:
-        problems.append("not the same finding each time: " + "; ".join(describe(_sure(x), x.failing) for x in result.looks))
+        problems.append(
+            "not the same finding each time: " + "; ".join(describe(_sure(x), x.failing) for x in result.looks)
+        )
     return Verdict(class_right, cause_right, target_right, not loud, wrong_fix, repeatable, tuple(problems))
 
 

@@ -23,7 +23,33 @@ _KEYS = {
     "why", "with", "class", "accepted", "cause", "target", "also", "container", "action", "by", "fix", "symptom",
     "decoys", "namespace", "quiet", "later", "sample", "live",
 }  # fmt: skip
-_WORDS = ["amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heath", "inlet", "jade", "kelp", "larch", "maple", "north", "olive", "pearl", "quill", "ridge", "sable", "thorn", "umber", "vale", "willow", "yarrow", "zephyr"]
+_WORDS = [
+    "amber",
+    "birch",
+    "cedar",
+    "delta",
+    "ember",
+    "fjord",
+    "grove",
+    "heath",
+    "inlet",
+    "jade",
+    "kelp",
+    "larch",
+    "maple",
+    "north",
+    "olive",
+    "pearl",
+    "quill",
+    "ridge",
+    "sable",
+    "thorn",
+    "umber",
+    "vale",
+    "willow",
+    "yarrow",
+    "zephyr",
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

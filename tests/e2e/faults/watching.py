@@ -41,21 +41,23 @@ class Watched:
 
     def of(self, kind: str, namespace: str) -> Iterator[Stored]:
         """The objects of a kind in a namespace."""
-        return (
-            one for (its, space, _), one in list(self._objects.items()) if its == kind and space == namespace
-        )
+        return (one for (its, space, _), one in list(self._objects.items()) if its == kind and space == namespace)
 
     def find(self, kind: str, namespace: str, name: str) -> Stored | None:
         """One object; None where it is not there."""
         return self._objects.get((kind, namespace, name))
 
-    def count(self, kind: str) -> int:
-        """How many objects of a kind there are."""
-        return sum(its == kind for its, _, _ in self._objects)
+    def count_on_node(self) -> int:
+        """How many pods take a place on the node."""
+        pods = [one for (kind, _, _), one in self._objects.items() if kind == "Pod"]
+        return sum(
+            bool(pod["spec"].get("nodeName")) and pod["status"].get("phase") not in ("Succeeded", "Failed")
+            for pod in pods
+        )
 
-    async def wait(self, predicate: Callable[[], bool], *, timeout: float, again: float = 1.0) -> bool:
-        """Wait until the predicate holds; False after the time-out. Looked at on every change, and each second."""
-        ends = time.monotonic() + timeout
+    async def wait(self, predicate: Callable[[], bool], *, seconds: float, again: float = 1.0) -> bool:
+        """Wait until the predicate holds; False after so many seconds. Looked at on every change, and each second."""
+        ends = time.monotonic() + seconds
         async with self._changed:
             while not predicate():
                 left = ends - time.monotonic()
