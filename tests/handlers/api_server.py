@@ -87,6 +87,16 @@ class ApiServer:
         self.objects["selfhealingincidents", namespace, name] = stored
         await self._record("ADDED", "selfhealingincidents", stored)
 
+    async def create_policy(self, name: str, spec: dict[str, Any]) -> None:
+        stored = {
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": "SelfHealingPolicy",
+            "metadata": {"name": name, "uid": str(uuid.uuid4()), "generation": 1},
+            "spec": spec,
+        }
+        self.objects["selfhealingpolicies", "", name] = stored
+        await self._record("ADDED", "selfhealingpolicies", stored)
+
     async def merge(self, key: str, patch: dict[str, Any]) -> str:
         """Change metadata or spec as kubectl does; return the resourceVersion."""
         place = ("selfhealingincidents", *key.split("/"))

@@ -232,3 +232,19 @@ async def test_the_real_step_over_the_wire_stalls_on_an_unknown_policy(
     reasons = {entry["type"]: entry["reason"] for entry in status["conditions"]}
     assert reasons["Stalled"] == "PolicyInvalid"
     assert status["phase"] == "INCIDENT_DETECTED"
+
+
+async def test_a_policy_is_reviewed_and_wakes_its_incidents(
+    start: Start, api: Threaded, recorder: Recorder
+) -> None:
+    async with start():
+        await api.call(api.server.create(KEY, SPEC | {"policyRef": "late"}))
+        await api.call(api.server.create(OTHER, SPEC))
+        await recorder.until(lambda: len(recorder.steps) == 2)
+        wrong = {"tracker": {"type": "Jira"}}
+        await api.call(api.server.create_policy("late", wrong))
+        await recorder.until(lambda: recorder.steps[2:] == [KEY])
+        status = api.server.objects["selfhealingpolicies", "", "late"]["status"]
+    (ready,) = status["conditions"]
+    assert (ready["type"], ready["status"], ready["reason"]) == ("Ready", "False", "Invalid")
+    assert ready["message"].startswith("spec.tracker.project: ")

@@ -21,6 +21,8 @@ FAILED = "Failed"  # it was tried and did not hold
 SYNCED = "Synced"  # ticket and phase agree
 NO_TRACKER = "NoTracker"  # no ticket is kept by policy
 UNKNOWN_STATUS = "UnknownStatus"  # the ticket stands in a status that the map does not name
+VALID = "Valid"  # of a policy: it can be used
+INVALID = "Invalid"  # of a policy: the fields that are wrong stand in the message
 NOT_CREATED = "NotCreated"  # the ticket does not exist yet
 
 
@@ -58,6 +60,17 @@ def compute(
 
 
 Row = tuple[str, str, str, str]
+
+
+def compute_policy(
+    before: Sequence[Condition], problems: Sequence[str], *, generation: int, now: dt.datetime
+) -> list[Condition]:
+    """Return the conditions of a policy: Ready, False with the first fields that are wrong."""
+    known = {condition.type: condition for condition in before}
+    row = ("Ready", "True", VALID, "The policy can be used.")
+    if problems:
+        row = ("Ready", "False", INVALID, "; ".join(problems))
+    return [_stamp(known.get("Ready"), row, generation, now)]
 
 
 def _stamp(old: Condition | None, row: Row, generation: int, now: dt.datetime) -> Condition:

@@ -12,6 +12,7 @@ import kopf
 
 from selfheal import wiring
 from selfheal.domain import errors
+from selfheal.engine.policies import review
 from selfheal.engine.scheduler import Scheduler
 from selfheal.engine.step import step
 from selfheal.engine.sweep import sweep
@@ -24,6 +25,8 @@ STUCK_AFTER = 300.0
 """Seconds without any step, while keys are due, after which the liveness probe fails."""
 SWEEP_EVERY = 600.0
 """Seconds between two sweeps."""
+REVIEW_EVERY = 60.0
+"""Seconds between two reviews of policies that did not change."""
 START_AGAIN = 5.0
 """Seconds until the API server is asked again at the start."""
 
@@ -88,6 +91,7 @@ async def start(**_: Any) -> None:
     tasks = [
         asyncio.create_task(scheduler.run(), name="scheduler"),
         asyncio.create_task(_sweep_forever(runtime), name="sweeper"),
+        asyncio.create_task(_review_forever(runtime), name="policies"),
     ]
     taking_in = await intake.start(runtime, settings, scheduler)
     _operator[:] = [
@@ -122,6 +126,18 @@ async def _sweep_forever(runtime: wiring.Runtime) -> None:
         except errors.SelfHealError as error:
             log.warning("sweep failed", extra={"error": str(error)})
         await runtime.deps.clock.sleep(SWEEP_EVERY)
+
+
+async def _review_forever(runtime: wiring.Runtime) -> None:
+    """Review all policies now and then: a Secret that a policy names may come or go."""
+    deps = runtime.deps
+    while True:
+        await deps.clock.sleep(REVIEW_EVERY)
+        try:
+            for policy in await deps.store.list_policies():
+                await review(policy.metadata.name, deps)
+        except errors.SelfHealError as error:
+            log.warning("policies cannot be read", extra={"error": str(error)})
 
 
 async def stop(**_: Any) -> None:

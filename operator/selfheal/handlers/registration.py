@@ -5,8 +5,8 @@ from __future__ import annotations
 import kopf
 
 from selfheal import api
-from selfheal.api import incident
-from selfheal.handlers import incidents, lifecycle
+from selfheal.api import incident, policy
+from selfheal.handlers import incidents, lifecycle, policies
 
 
 def register(registry: kopf.OperatorRegistry | None = None) -> None:
@@ -17,3 +17,4 @@ def register(registry: kopf.OperatorRegistry | None = None) -> None:
     kopf.on.cleanup(registry=registry)(lifecycle.stop)
     kopf.on.probe(id="steps", registry=registry, retries=1)(lifecycle.probe)
     kopf.on.event(api.GROUP, api.VERSION, incident.PLURAL, registry=registry)(incidents.observe)
+    kopf.on.event(api.GROUP, api.VERSION, policy.PLURAL, registry=registry)(policies.observe)
