@@ -79,14 +79,15 @@ async def analyse(context: Context, effect: Effect) -> Outcome:
 async def collect(context: Context, target: TargetRef) -> Bundle:
     """Collect cluster evidence, the registries' word on failing images, and recent commits."""
     bundle = await context.deps.cluster.collect_evidence(context.namespace, target, context.now)
-    extras = await asyncio.gather(_tags(context, bundle), _commits(context))
+    extras = await asyncio.gather(read_tags(context.systems.registry, bundle), _commits(context))
     return bundle.extend(*(item for items in extras for item in items))
 
 
-async def _tags(context: Context, bundle: Bundle) -> list[Item]:
-    if context.systems.registry is None:
+async def read_tags(host: ports.Registry | None, bundle: Bundle) -> list[Item]:
+    """Ask the registry for the repositories of the images worth asking about."""
+    if host is None:
         return []
-    asked = (context.systems.registry.list_tags(image) for image in images.worth_asking(bundle))
+    asked = (host.list_tags(image) for image in images.worth_asking(bundle))
     answers = await asyncio.gather(*asked, return_exceptions=True)
     return [answer for answer in answers if isinstance(answer, Item)]
 

@@ -217,7 +217,7 @@ async def _show(
     shared = "" if fault.before else fault.shared
     begun = time.monotonic()
     made += await ground.apply(namespace, names(f"{shared}\n---\n{fault.manifests}"))
-    symptom = [yaml.safe_load(names(yaml.safe_dump(dict(one)))) for one in fault.symptom]
+    symptom = rename(names, fault.symptom)
 
     def missing() -> list[Any]:
         age = time.monotonic() - begun
@@ -226,6 +226,11 @@ async def _show(
     if not await watched.wait(lambda: not missing(), seconds=SYMPTOM_SECONDS):
         raise AssertionError(f"the symptom did not show within {SYMPTOM_SECONDS:.0f} s: {missing()}")
     await _quiet_settled(watched, namespace, result)
+
+
+def rename(names: library.Names, symptom: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """The conditions of a symptom with the drawn names."""
+    return [yaml.safe_load(names(yaml.safe_dump(dict(one)))) for one in symptom]
 
 
 def _nothing(target: str, namespace: str) -> Bundle:

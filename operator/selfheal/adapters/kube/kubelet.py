@@ -26,6 +26,7 @@ CACHED_SECONDS = 5.0  # cAdvisor itself samples every 10 to 15 s
 _PERIODS = "container_cpu_cfs_periods_total"
 _THROTTLED = "container_cpu_cfs_throttled_periods_total"
 _WORKING_SET = "container_memory_working_set_bytes"
+_SERIES_READ = (_PERIODS, _THROTTLED, _WORKING_SET)
 _SERIES = re.compile(r"^(\w+)\{([^}]*)\}\s+(\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
@@ -45,6 +46,7 @@ class Kubelets:
         """Take a connection; ``insecure`` accepts any certificate, where a policy says so."""
         self._api, self._insecure, self._monotonic = api, insecure, monotonic
         self._cache: dict[str, tuple[float, str, str]] = {}
+        self._asked: dict[str, asyncio.Lock] = {}
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -77,6 +79,10 @@ class Kubelets:
         return counters, volumes, gaps
 
     async def _ask(self, node: str) -> tuple[str, str, str]:
+        async with self._asked.setdefault(node, asyncio.Lock()):
+            return await self._ask_once(node)
+
+    async def _ask_once(self, node: str) -> tuple[str, str, str]:
         now = self._monotonic()
         cached = self._cache.get(node)
         if cached is not None and now - cached[0] < CACHED_SECONDS:
@@ -89,6 +95,9 @@ class Kubelets:
             )
         except errors.SelfHealError as error:
             return "", "", f"counters of node {node}: {error}"
+        metrics = "\n".join(
+            line for line in metrics.splitlines() if line.startswith(_SERIES_READ)
+        )  # a tenth of what there is, and read once for each target
         self._cache[node] = (now, metrics, summary)
         return metrics, summary, ""
 
@@ -152,7 +161,7 @@ def parse_metrics(text: str, pods: Iterable[Mapping[str, Any]]) -> dict[Key, rol
     by_id = {short: key for pod in pods for short, key in _container_ids(pod)}
     found: dict[Key, dict[str, float]] = {}
     for line in text.splitlines():
-        if not line.startswith((_PERIODS, _THROTTLED, _WORKING_SET)):
+        if not line.startswith(_SERIES_READ):
             continue
         series = _SERIES.match(line)
         if series is None:
