@@ -91,9 +91,23 @@ class Reading:
 
     @functools.cached_property
     def pods(self) -> tuple[Item, ...]:
-        """Return the pods that are judged: not those that an older ReplicaSet owns."""
-        older = {dig(item.value, "metadata").get("name") for item in self.replica_sets[1:]}
-        return tuple(pod for pod in self.all_pods if not older & _owners(pod))
+        """Return the pods that are judged: not those of an older revision."""
+        older = {item.id for item in self.replica_sets[1:]}
+        current = tuple(pod for pod in self.all_pods if self.revision_of(pod) not in older)
+        in_place = any(name.startswith("controllerrevision/") for name in older)
+        return current or (self.all_pods if in_place else ())
+
+    def revision_of(self, pod: Item) -> str | None:
+        """Return the id of the revision (ReplicaSet, ControllerRevision) that a pod is of."""
+        names = _revision_names(pod)
+        return next(
+            (
+                item.id
+                for item in self.replica_sets
+                if dig(item.value, "metadata").get("name") in names
+            ),
+            None,
+        )
 
     @functools.cached_property
     def containers(self) -> tuple[Container, ...]:
@@ -107,7 +121,7 @@ class Reading:
 
     @functools.cached_property
     def replica_sets(self) -> tuple[Item, ...]:
-        """Return the ReplicaSets, newest revision first."""
+        """Return ReplicaSets or ControllerRevisions, newest revision first."""
         return tuple(sorted(self.bundle.of(ItemKind.REPLICA_SET), key=_revision, reverse=True))
 
     def events(self, *reasons: str, about: str = "") -> tuple[Item, ...]:
@@ -169,6 +183,13 @@ def pod_containers(pod_spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield from pod_spec.get("containers") or ()
 
 
+def pod_claims(pod: Item) -> list[str]:
+    """Return the names of the claims that a pod mounts."""
+    volumes = dig(pod.value, "spec").get("volumes") or ()
+    found = (dig(volume, "persistentVolumeClaim").get("claimName") for volume in volumes)
+    return [str(name) for name in found if name]
+
+
 RECENT = dt.timedelta(minutes=10)
 """What ended longer ago than this and was replaced since says nothing about now."""
 
@@ -181,6 +202,11 @@ def is_leftover(pod: Item, now: dt.datetime) -> bool:
     ]
     known = [moment for moment in changes if moment is not None]
     return bool(status.get("reason")) and bool(known) and now - max(known) > RECENT
+
+
+def stated(**values: Any) -> dict[str, Any]:
+    """Return the values that are not None."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def quote(text: str, limit: int = 240) -> str:
@@ -199,8 +225,12 @@ def _revision(item: Item) -> int:
     return int(text) if text else 0
 
 
-def _owners(pod: Item) -> set[Any]:
-    return {owner.get("name") for owner in dig(pod.value, "metadata").get("ownerReferences") or ()}
+def _revision_names(pod: Item) -> set[str]:
+    """Return what the object of a pod's revision may be called."""
+    metadata = dig(pod.value, "metadata")
+    owners = {str(owner.get("name")) for owner in metadata.get("ownerReferences") or ()}
+    label = dig(metadata, "labels").get("controller-revision-hash")  # StatefulSet, DaemonSet
+    return owners | ({str(label)} | {f"{owner}-{label}" for owner in owners} if label else set())
 
 
 def _ran(item: Item) -> bool:

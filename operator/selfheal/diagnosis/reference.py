@@ -135,7 +135,17 @@ def is_near_repository(wanted: str, other: str) -> bool:
 
 
 def _ratio(one: str, other: str) -> float:
-    return difflib.SequenceMatcher(None, one, other).ratio()
+    ratio = difflib.SequenceMatcher(None, one, other).ratio()
+    # two letters that changed places are one slip, however short the name
+    return max(ratio, SIMILARITY) if _are_swapped(one, other) else ratio
+
+
+def _are_swapped(one: str, other: str) -> bool:
+    places = [index for index, pair in enumerate(zip(one, other, strict=False)) if len({*pair}) > 1]
+    if len(one) != len(other) or len(places) != 2 or places[1] - places[0] != 1:
+        return False
+    first, second = places
+    return one[first] == other[second] and one[second] == other[first]
 
 
 def _best(scores: Mapping[str, float]) -> str | None:

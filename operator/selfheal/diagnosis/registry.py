@@ -5,16 +5,42 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterable, Sequence
 
-from selfheal.diagnosis import images, memory, probes, resources, restarts
+from selfheal.diagnosis import (
+    autoscaling,
+    disruption,
+    images,
+    ingresses,
+    memory,
+    mounts,
+    network,
+    permissions,
+    probes,
+    quota,
+    resources,
+    restarts,
+    scheduling,
+    services,
+    storage,
+    webhooks,
+)
 from selfheal.diagnosis.evidence import Bundle, Finding, Item, ItemKind
 from selfheal.diagnosis.reading import RECENT, Container, Reading, dig, is_leftover, parse_time
 
 Rule = Callable[[Reading], Iterable[Finding]]
 
 RULES: tuple[Rule, ...] = (
+    webhooks.find,
+    quota.find,
     images.find,
-    resources.find_storage,
-    resources.find_unschedulable,
+    storage.find,
+    mounts.find,
+    scheduling.find,
+    permissions.find,
+    network.find,
+    services.find,
+    ingresses.find,
+    autoscaling.find,
+    disruption.find,
     restarts.find_missing_objects,
     restarts.find_start_errors,
     memory.find_heap_errors,
@@ -24,6 +50,17 @@ RULES: tuple[Rule, ...] = (
     probes.find,
     restarts.find_crashes,
 )
+AROUND: tuple[Rule, ...] = (
+    permissions.find,
+    network.find,
+    services.find,
+    ingresses.find,
+    autoscaling.find,
+    disruption.find,
+    resources.find_throttling,
+)
+"""Rules of faults that leave the pods ready."""
+
 SURE = 0.6
 """Findings below it stand after all others, whatever their rank."""
 
@@ -66,7 +103,7 @@ def is_failing(bundle: Bundle) -> bool:
             dig(claim.value, "status").get("phase") == "Pending"
             for claim in bundle.of(ItemKind.CLAIM)
         )
-        or any(finding.confidence >= SURE for finding in resources.find_throttling(reading))
+        or any(finding.confidence >= SURE for rule in AROUND for finding in rule(reading))
         or (any(map(_is_unready, reading.pods)) and _has_sure_finding(bundle))
     )
 

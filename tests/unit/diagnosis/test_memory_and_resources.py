@@ -78,40 +78,6 @@ def test_refused_pods_are_read_from_the_replica_set(message: str, matches: bool)
     assert len(registry.diagnose(make.bundle(*events))) == int(matches)
 
 
-def test_a_pod_without_room_is_node_exhaustion() -> None:
-    message = "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available."
-    pending = make.pod(statuses=[], phase="Pending", scheduled=message)
-    found = registry.diagnose(make.bundle(pending, make.event("FailedScheduling", message)))
-    assert [(finding.class_, finding.parameters["resources"]) for finding in found] == [(IncidentClass.NODE_EXHAUSTION, ["cpu"])]
-
-
-def test_scheduling_events_of_pods_that_run_do_not_count() -> None:
-    old = make.event("FailedScheduling", "0/1 nodes are available: 1 Insufficient cpu.")
-    assert registry.diagnose(make.bundle(make.pod(ready=True, statuses=[make.status(ready=True)]), old)) == []
-    pending = make.pod(statuses=[], phase="Pending", scheduled="")
-    assert registry.diagnose(make.bundle(pending, old))[0].evidence == (old.id,)
-
-
-def test_a_selector_that_nothing_satisfies_is_not_exhaustion() -> None:
-    pending = make.pod(statuses=[], phase="Pending", scheduled="0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.")
-    assert registry.diagnose(make.bundle(pending)) == []
-
-
-def test_claims_that_are_missing_or_not_provisioned_are_storage() -> None:
-    failed = make.event("ProvisioningFailed", 'storageclass.storage.k8s.io "fast" not found', "PersistentVolumeClaim/data")
-    found = registry.diagnose(make.bundle(make.claim(), failed))
-    assert (found[0].class_, found[0].evidence) == (IncidentClass.STORAGE, (failed.id, "claim/data"))
-    assert registry.diagnose(make.bundle(make.claim("Bound"), failed)) == []
-    pending = make.pod(statuses=[], phase="Pending", scheduled='persistentvolumeclaim "data" not found')
-    assert registry.diagnose(make.bundle(pending))[0].class_ is IncidentClass.STORAGE
-
-
-def test_a_full_volume_is_read_from_the_log() -> None:
-    found = registry.diagnose(make.bundle(make.pod(), make.log("fine", previous=False), make.log("write /data: No space left on device")))
-    assert (found[0].class_, found[0].confidence) == (IncidentClass.STORAGE, 0.8)
-    assert registry.diagnose(make.bundle(make.pod(), make.log("fine"))) == []
-
-
 @pytest.mark.parametrize(
     ("throttled", "periods", "confidence"), [(285, 285, 0.95), (60, 200, 0.8), (10, 200, None), (50, 60, None)]
 )

@@ -111,7 +111,7 @@ async def collect_ingresses(api: connection.Connection, target: targets.Target) 
 
 async def collect_identity(api: connection.Connection, target: targets.Target) -> list[Item]:
     """Return the ServiceAccount of the target's pods, and what its namespace lets it do."""
-    pod_spec = surroundings.pod_spec(target)
+    pod_spec = references.pod_spec(target)
     if not pod_spec:
         return []
     name = str(pod_spec.get("serviceAccountName") or "default")

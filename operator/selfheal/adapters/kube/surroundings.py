@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from selfheal.adapters.kube import connection, kinds, redaction, targets
+from selfheal.adapters.kube import connection, kinds, redaction, references, targets
 from selfheal.diagnosis.evidence import Item, ItemKind
 from selfheal.domain import errors
 
 MAX_NODES = 50
 MAX_OF_KIND = 50
-MAX_CONFIG_MAPS = 20
 MAX_SLICES = 200
-MAX_IDLE = 10
+MAX_CLAIMS = 20
 _SLICE_OF = "kubernetes.io/service-name"
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 
@@ -87,6 +86,8 @@ async def collect_claims(api: connection.Connection, target: targets.Target) -> 
         asyncio.gather(*(api.find(f"{path}/{name}") for name in sorted(names)[:10])),
         api.take(connection.path_of("storage.k8s.io/v1", "storageclasses"), 20),
     )
+    if None in claims:  # the one that is meant may have another name
+        claims = await api.take(path, MAX_CLAIMS)
     return [
         *_items("claim", ItemKind.CLAIM, "v1", "PersistentVolumeClaim", claims),
         *_items(
@@ -96,10 +97,7 @@ async def collect_claims(api: connection.Connection, target: targets.Target) -> 
 
 
 async def collect_services(api: connection.Connection, target: targets.Target) -> list[Item]:
-    """Return services with their endpoints: the target's, and those that nobody answers for.
-
-    An Ingress may name any service of the namespace: then all are returned, up to 50.
-    """
+    """Return the namespace's services, shortened, with their ready endpoints."""
     found, slices = await asyncio.gather(
         api.take(kinds.path_of_known("Service", target.namespace), MAX_OF_KIND),
         api.take(
@@ -107,17 +105,14 @@ async def collect_services(api: connection.Connection, target: targets.Target) -
             MAX_SLICES,
         ),
     )
-    labels = template_labels(target)
-    own, idle = [], []
-    for one in found:
-        item = _endpoints(kinds.name_of(one), slices)
-        if target.kind == "Ingress" or _selects(one, labels) or _is(one, target, "Service"):
-            own.append((one, item))
-        elif (one.get("spec") or {}).get("selector") and not item.value["addresses"]:
-            idle.append((one, item))
-    kept = own[:MAX_OF_KIND] + idle[:MAX_IDLE]
-    services = _items("service", ItemKind.SERVICE, "v1", "Service", [one for one, _ in kept])
-    return [*services, *(item for _, item in kept)]
+    services = _items("service", ItemKind.SERVICE, "v1", "Service", map(_shortened, found))
+    return [*services, *(_endpoints(kinds.name_of(one), slices) for one in found)]
+
+
+def _shortened(service: Stored) -> Stored:
+    spec = service.get("spec") or {}
+    kept = {name: spec[name] for name in ("type", "selector", "ports") if name in spec}
+    return {"metadata": {"name": kinds.name_of(service)}, "spec": kept}
 
 
 def template_labels(target: targets.Target) -> Mapping[str, str]:
@@ -127,11 +122,6 @@ def template_labels(target: targets.Target) -> Mapping[str, str]:
     metadata = stored.get("metadata") if target.kind == "Pod" else template.get("metadata")
     labels = (metadata or {}).get("labels")
     return labels if isinstance(labels, dict) else {}
-
-
-def _selects(service: Stored, labels: Mapping[str, str]) -> bool:
-    selector = (service.get("spec") or {}).get("selector") or {}
-    return bool(selector) and selector.items() <= labels.items()
 
 
 def _is(stored: Stored, target: targets.Target, kind: str) -> bool:
@@ -176,55 +166,6 @@ async def collect_limits(api: connection.Connection, namespace: str) -> list[Ite
     ]
 
 
-async def collect_config_maps(api: connection.Connection, target: targets.Target) -> list[Item]:
-    """Return existence and keys of the ConfigMaps that the template names; never values."""
-    names = sorted(_config_map_names(pod_spec(target)))[:MAX_CONFIG_MAPS]
-    path = connection.path_of("v1", "configmaps", target.namespace)
-    found = await asyncio.gather(*(api.find(f"{path}/{name}") for name in names))
-    return [
-        _item(
-            f"configmap/{name}",
-            ItemKind.CONFIG_MAP,
-            {
-                "name": name,
-                "exists": stored is not None,
-                "keys": sorted({*((stored or {}).get("data") or {})}
-                               | {*((stored or {}).get("binaryData") or {})}),
-            },
-        )
-        for name, stored in zip(names, found, strict=True)
-    ]  # fmt: skip
-
-
-def pod_spec(target: targets.Target) -> Stored:
-    """Return the pod spec of the target; empty where it has none."""
-    spec: Stored = (target.stored or {}).get("spec") or {}
-    if target.kind == "Pod":
-        return spec
-    if target.kind == "CronJob":
-        spec = (spec.get("jobTemplate") or {}).get("spec") or {}
-    found = (spec.get("template") or {}).get("spec")
-    return found if isinstance(found, dict) else {}
-
-
-def _config_map_names(spec: Stored) -> Iterator[str]:
-    for volume in spec.get("volumes") or ():
-        yield from _named(volume.get("configMap"))
-        for source in (volume.get("projected") or {}).get("sources") or ():
-            yield from _named(source.get("configMap"))
-    for group in ("initContainers", "containers"):
-        for container in spec.get(group) or ():
-            for one in container.get("envFrom") or ():
-                yield from _named(one.get("configMapRef"))
-            for one in container.get("env") or ():
-                yield from _named((one.get("valueFrom") or {}).get("configMapKeyRef"))
-
-
-def _named(reference: Stored | None) -> Iterator[str]:
-    if reference and reference.get("name"):
-        yield str(reference["name"])
-
-
 async def collect_siblings(api: connection.Connection, target: targets.Target) -> list[Item]:
     """Return images and pull secrets of the namespace's other workloads."""
     found = await asyncio.gather(
@@ -256,6 +197,7 @@ def _sibling(kind: str, stored: Stored) -> Item:
         "nodeSelector": pod_spec.get("nodeSelector") or {},
         "serviceAccount": str(pod_spec.get("serviceAccountName") or "default"),
         "claims": targets.claims_of({"spec": pod_spec}),
+        "secrets": references.secrets_of(pod_spec),
         "requests": {
             str(one.get("name")): (one.get("resources") or {}).get("requests") or {}
             for one in containers
@@ -265,7 +207,7 @@ def _sibling(kind: str, stored: Stored) -> Item:
 
 
 def _items(
-    prefix: str, kind: ItemKind, api_version: str, kind_name: str, found: Sequence[Stored | None]
+    prefix: str, kind: ItemKind, api_version: str, kind_name: str, found: Iterable[Stored | None]
 ) -> list[Item]:
     return [
         _item(

@@ -161,7 +161,7 @@ async def test_everything_about_a_target_is_collected() -> None:
     assert values["log/web-1/app"]["text"] == "token=[redacted]\nready\n"
     assert values["log/web-1/app/previous"]["previous"] is True
     assert values["endpoints/web"] == {"service": "web", "addresses": ["10.0.0.1"], "ports": [80]}
-    assert "service/other" not in values  # of another workload, and answered for
+    assert values["endpoints/other"]["addresses"] == ["10.0.0.9"]
     assert values["endpoints/idle"]["addresses"] == []
     assert values["configmap/env"] == {"name": "env", "exists": True, "keys": ["b", "m"]}
     assert values["configmap/gone"] == {"name": "gone", "exists": False, "keys": []}

@@ -1,0 +1,103 @@
+"""Autoscalers that cannot scale: no target, no requests, no metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from selfheal.api.classes import IncidentClass
+from selfheal.diagnosis import applications, reference
+from selfheal.diagnosis.evidence import Finding, Item, ItemKind
+from selfheal.diagnosis.reading import Reading, dig, quote, stated
+
+RANK = 40
+
+
+def find(reading: Reading) -> Iterator[Finding]:
+    """Yield one finding for each autoscaler of the target that does not work."""
+    for item in reading.bundle.of(ItemKind.AUTOSCALER):
+        conditions = {
+            one.get("type"): one
+            for one in dig(item.value, "status").get("conditions") or ()
+            if one.get("status") == "False"
+        }
+        if "AbleToScale" in conditions:
+            yield _unable(reading, item, str(conditions["AbleToScale"].get("message") or ""))
+        elif dig(conditions, "ScalingActive").get("reason") not in (None, "ScalingDisabled"):
+            yield _inactive(reading, item, str(conditions["ScalingActive"].get("message") or ""))
+
+
+def _finding(
+    item: Item, cause: str, fault: str, *more: Item, sure: float = 0.95,
+    container: str | None = None, **parameters: Any,
+) -> Finding:  # fmt: skip
+    return Finding(
+        class_=IncidentClass.AUTOSCALER_FAILED, cause=cause, confidence=sure,
+        evidence=(item.id, *(one.id for one in more)), container=container, rank=RANK,
+        parameters={"fault": fault, "autoscaler": _name(item), **parameters},
+    )  # fmt: skip
+
+
+def _name(item: Item) -> str:
+    return str(dig(item.value, "metadata").get("name"))
+
+
+def _unable(reading: Reading, item: Item, message: str) -> Finding:
+    scaled = dig(item.value, "spec", "scaleTargetRef")
+    kind, name = str(scaled.get("kind")), str(scaled.get("name"))
+    if "not found" not in message:
+        return _finding(
+            item, f"Autoscaler {_name(item)} cannot scale {kind} {name}: {quote(message)}", "Unable"
+        )
+    same_kind = {one.name: one for one in applications.known(reading) if one.kind == kind}
+    near = reference.only_similar(name, same_kind)
+    if near is None and _name(item) in same_kind:
+        near = _name(item)
+    shown = (same_kind[near].item,) if near else ()
+    return _finding(
+        item, f"Autoscaler {_name(item)} scales {kind} {name}, which does not exist.",
+        "TargetMissing", *shown, kind=kind, old=name, **stated(new=near),
+    )  # fmt: skip
+
+
+def _inactive(reading: Reading, item: Item, message: str) -> Finding:
+    scaled = dig(item.value, "spec", "scaleTargetRef")
+    pod = next(iter(reading.pods), None)
+    for metric in dig(item.value, "spec").get("metrics") or ():
+        resource, only = _utilisation(metric)
+        if resource is None or pod is None:
+            continue
+        lacking = [
+            str(entry["name"])
+            for entry in dig(pod.value, "spec").get("containers") or ()
+            if only in (None, entry["name"]) and resource not in dig(entry, "resources", "requests")
+        ]
+        if lacking:
+            names = ", ".join(lacking)
+            return _finding(
+                item, f"Autoscaler {_name(item)} scales on {resource} utilisation, and container "
+                f"{names} of {scaled.get('kind')} {scaled.get('name')} requests no {resource}.",
+                "NoRequests", pod, container=lacking[0], resource=resource, containers=lacking,
+                kind=scaled.get("kind"), workload=scaled.get("name"),
+            )  # fmt: skip
+    for group in reading.bundle.of(ItemKind.API_GROUP):
+        if not group.value.get("served") and "metrics" in message:
+            return _finding(
+                item, f"Autoscaler {_name(item)} gets no metrics: the cluster serves no "
+                f"{group.value['group']} (no metrics server).", "NoMetrics", group,
+            )  # fmt: skip
+    return _finding(
+        item, f"Autoscaler {_name(item)} gets no metrics: {quote(message)}", "NoMetrics", sure=0.8
+    )
+
+
+def _utilisation(metric: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return the resource of a utilisation metric and the container it is about, if one."""
+    field = {"Resource": "resource", "ContainerResource": "containerResource"}.get(
+        str(metric.get("type"))
+    )
+    source = dig(metric, field) if field else {}
+    if dig(source, "target").get("type") != "Utilization":
+        return None, None
+    container = source.get("container")
+    return str(source.get("name")), None if container is None else str(container)
