@@ -63,6 +63,8 @@ class FakeCluster:
         self.events: dict[Place, list[dict[str, Any]]] = {}
         self.notes: dict[Place, Ailment] = {}
         self.gaps: tuple[str, ...] = ()
+        self.deliveries: dict[str, facts.DeliveryFacts] = {}
+        """What Argo CD or Flux says, by commit."""
         self.dry_runs: list[Mapping[str, Any]] = []
         self.dry_run: Callable[[Mapping[str, Any]], ports.DryRun] = lambda manifest: ports.DryRun(
             accepted=True
@@ -140,6 +142,14 @@ class FakeCluster:
         _, kind, name = place
         version = kinds.KNOWN[kind][0]
         return TargetRef(api_version=version, kind=kind, name=name, container=ref.container)
+
+    async def read_delivery(
+        self, namespace: str, ref: TargetRef, sha: str, strategy: str
+    ) -> facts.DeliveryFacts:
+        """Return what ``deliveries`` says of the commit; PENDING where it says nothing."""
+        self._check()
+        unknown = facts.DeliveryFacts(revision=sha, state=facts.DeliveryState.PENDING)
+        return self.deliveries.get(sha, unknown)
 
     async def find_suspects(self, namespaces: Sequence[str]) -> Sequence[Suspect]:
         """Look as the real adapter does, at the pods here."""

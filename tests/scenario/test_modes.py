@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from typing import Any
 
@@ -24,7 +25,7 @@ from tests.scenario.world import (
 from selfheal.api.classes import IncidentClass
 from selfheal.api.incident import Phase, PullRequestStatus, Resolution
 from selfheal.domain import errors, phases
-from selfheal.domain.facts import ChecksState, PullRequestState
+from selfheal.domain.facts import ChecksState, DeliveryFacts, DeliveryState, PullRequestState
 from selfheal.engine.step import step
 
 CHAIN = list(phases.CHAIN)
@@ -534,3 +535,22 @@ async def test_incident_is_deleted() -> None:
     await world.step()
     assert world.requeue.forget
     assert not world.store.stored_documents
+
+
+@pytest.mark.parametrize("strategy", ["ArgoCD", "Flux"])
+async def test_delivery_that_fails_by_its_own_word_is_handed_over(strategy: str) -> None:
+    world = fresh(delivery_delay=10_000.0)
+    world.file_incident(policy_spec(**repository_spec(deployment={"strategy": strategy})))
+    await world.run_until(Phase.PR_MERGED)
+    assert world.status.pull_request is not None
+    sha = world.status.pull_request.merge_sha
+    assert sha is not None
+    begun = DeliveryFacts(revision=sha, state=DeliveryState.IN_PROGRESS)
+    world.cluster.deliveries[sha] = begun
+    await world.run_until(Phase.DEPLOYMENT_IN_PROGRESS)
+    failed = dataclasses.replace(begun, state=DeliveryState.FAILURE, message="no such field")
+    world.cluster.deliveries[sha] = failed
+    await world.run_until(Phase.INCIDENT_REQUIRES_HUMAN)
+    assert world.status.handover is not None
+    assert world.status.handover.reason == "DeploymentFailed"
+    assert "no such field" in handed(world)

@@ -10,6 +10,7 @@ from typing import Any
 from selfheal import ports
 from selfheal.api.classes import IncidentClass
 from selfheal.api.incident import Phase
+from selfheal.api.policy import DeliveryStrategy
 from selfheal.domain import effects, errors, phases
 from selfheal.domain.facts import DuplicateFacts, PullRequestState, TicketFacts
 from selfheal.engine import documents
@@ -169,13 +170,18 @@ async def read_repository(context: Context) -> dict[str, Any]:
 
 
 async def read_delivery(context: Context) -> dict[str, Any]:
-    """Read the code host's word on the delivery of the merge commit."""
+    """Read the word of code host, Argo CD or Flux on the delivery of the merge commit."""
     known = context.status.pull_request
     if known is None or known.merge_sha is None or context.repository is None:
         return {"delivery": None}
+    strategy = context.repository.deployment.strategy
+    target = context.status.target
+    if strategy in (DeliveryStrategy.ARGO_CD, DeliveryStrategy.FLUX) and target is not None:
+        cluster = context.deps.cluster
+        found = await cluster.read_delivery(context.namespace, target, known.merge_sha, strategy)
+        return {"delivery": found}
     code = require_code(context.systems)
-    strategy = context.repository.deployment.strategy.value
-    return {"delivery": await code.get_delivery(known.repository, known.merge_sha, strategy)}
+    return {"delivery": await code.get_delivery(known.repository, known.merge_sha, strategy.value)}
 
 
 async def read_carries_change(context: Context) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from selfheal.adapters.kube import (
     dryrun,
     events,
     evidence,
+    gitops,
     kinds,
     kubelet,
     rollout,
@@ -98,6 +99,13 @@ class KubeCluster:
             *(suspects.find(self._api, namespace, now) for namespace in namespaces)
         )
         return [suspect for part in found for suspect in part]
+
+    async def read_delivery(
+        self, namespace: str, ref: TargetRef, sha: str, strategy: str
+    ) -> facts.DeliveryFacts:
+        """Read what Argo CD or Flux says of a commit, at the objects that made the live one."""
+        live = await self.find_object(namespace, ref)
+        return await gitops.read(self._api, live, sha, strategy)
 
     async def collect_evidence(self, namespace: str, ref: TargetRef, now: dt.datetime) -> Bundle:
         """Collect everything of incidents.md; what cannot be had is named in ``gaps``."""
