@@ -18,8 +18,8 @@ from selfheal.api.incident import Incident, IncidentStatus, Priority, TargetRef
 from selfheal.api.policy import Policy, PolicyStatus
 from selfheal.diagnosis.evidence import Bundle, Item
 from selfheal.domain import facts
-from selfheal.remediation.layouts import Root
 from selfheal.domain.signals import Suspect
+from selfheal.remediation.layouts import Root
 
 
 class Clock(Protocol):

@@ -34,6 +34,7 @@ class Deps:
     holder: str  # identity of this process, new at every start
     read_only: bool = False
     dry_run: bool = False
+    renderer: ports.Renderer | None = None  # None: only plain YAML is fixed
     jitter: Callable[[], float] = random.random
 
 

@@ -82,6 +82,27 @@ def _name(edit: Edit) -> str:
     return f"{edit.file} document {edit.document} {'.'.join(map(str, edit.path))}"
 
 
+def replace_scalar(content: bytes, edit: Edit) -> bytes | None:
+    """Replace a scalar where it is written, wherever an anchor shares it; None: it is none.
+
+    Only for callers that prove the result by other means: every alias changes with it.
+    """
+    before = documents.parse(content, edit.file)
+    text = _in_place(before, edit)
+    if text is None:
+        return None
+    after = documents.parse(text.encode(), edit.file)
+    place = look(after.values[edit.document], edit.path)
+    return text.encode() if documents.same(place, edit.new) else None
+
+
+def look(value: Any, path: tuple[PathStep, ...]) -> Any:
+    """Return the value at a path that exists."""
+    for step in path:
+        value = value[step]
+    return value
+
+
 def _in_place(before: documents.File, edit: Edit) -> str | None:
     if edit.operation is not Operation.SET:
         return None

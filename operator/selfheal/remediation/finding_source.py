@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from selfheal.remediation import documents, rendering, workloads
@@ -17,19 +17,16 @@ def find_source(
     A document without a namespace counts, but one that names the namespace goes before it.
     Refusal ``SourceNotFound``, or ``SourceAmbiguous`` with the candidates. May be repeated.
     """
-    wanted = workloads.describe(manifest)
-    exact, bare = [], []
-    for file, number, value in rendering.iterate_manifests(files, path):
-        if workloads.describe(value) != wanted or _group(value) != _group(manifest):
-            continue
-        own = (value.get("metadata") or {}).get("namespace")
-        source = Source(file=file, document=number, manifest=documents.copy_plain(value))
-        if own == namespace:
-            exact.append(source)
-        elif own is None:
-            bare.append(source)
-    found = exact or bare
+    found = find_among(rendering.iterate_manifests(files, path), manifest, namespace)
+    return choose(found, path=path, manifest=manifest, namespace=namespace)
+
+
+def choose(
+    found: Sequence[Source], *, path: str, manifest: Mapping[str, Any], namespace: str
+) -> Source:
+    """Return the only source; Refusal ``SourceNotFound`` or ``SourceAmbiguous``."""
     where = path or "the root"
+    wanted = workloads.describe(manifest)
     if not found:
         raise Refusal(
             "SourceNotFound",
@@ -39,6 +36,26 @@ def find_source(
         names = ", ".join(f"{source.file} document {source.document}" for source in found)
         raise Refusal("SourceAmbiguous", f"{wanted} is declared {len(found)} times: {names}.")
     return found[0]
+
+
+def find_among(
+    manifests: Iterable[tuple[str, int, Mapping[str, Any]]],
+    manifest: Mapping[str, Any],
+    namespace: str,
+) -> list[Source]:
+    """Return what declares an object: those that name its namespace, else those that name none."""
+    wanted = workloads.describe(manifest)
+    exact, bare = [], []
+    for file, number, value in manifests:
+        if workloads.describe(value) != wanted or _group(value) != _group(manifest):
+            continue
+        own = (value.get("metadata") or {}).get("namespace")
+        source = Source(file=file, document=number, manifest=documents.copy_plain(value))
+        if own == namespace:
+            exact.append(source)
+        elif own is None:
+            bare.append(source)
+    return exact or bare
 
 
 def _group(manifest: Mapping[str, Any]) -> str:
