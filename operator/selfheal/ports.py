@@ -19,6 +19,7 @@ from selfheal.api.policy import Policy, PolicyStatus
 from selfheal.diagnosis.evidence import Bundle, Item
 from selfheal.domain import facts
 from selfheal.domain.signals import Suspect
+from selfheal.remediation.layouts import Root
 
 
 class Clock(Protocol):
@@ -408,18 +409,15 @@ class ToolHost(Protocol):
         """End all connections and children."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Rendered:
-    """What a source renders to: manifests by (kind, namespace, name)."""
-
-    manifests: Sequence[Mapping[str, Any]]
-
-
 class Renderer(Protocol):
-    """Renders a source tree in a confined subprocess."""
+    """Kustomize and Helm in a confined subprocess: no network, no file but the given ones, limits."""
 
-    async def render(self, files: Mapping[str, bytes], path: str) -> Rendered:
-        """Render plain YAML (kustomize and helm: later); Refusal-like HandOver when it cannot be rendered."""
+    async def render(self, files: Mapping[str, bytes], root: Root) -> str:
+        """Render a root to YAML documents; may be repeated, changes nothing outside.
+
+        HandOver ``RenderFailed`` or ``RenderTooLarge`` where the source cannot be rendered;
+        Stalled ``RendererMissing`` or ``RendererNotConfined`` where this installation cannot do it.
+        """
 
 
 Performer = Callable[..., Awaitable[Any]]
