@@ -75,6 +75,10 @@ class Settings(pydantic_settings.BaseSettings):
     """Bearer token of Alertmanager; unset: no alerts are taken."""
     webhook_secret: pydantic.SecretStr | None = None
     """Secret with which Jira and GitHub sign their notices; unset: polling alone."""
+    kustomize: pathlib.Path = pathlib.Path("/usr/local/bin/kustomize")
+    """The program that renders Kustomize sources."""
+    helm: pathlib.Path = pathlib.Path("/usr/local/bin/helm")
+    """The program that renders Helm sources."""
     insecure_kubelet: bool = False
     """Accept a kubelet certificate that the cluster's CA did not sign (self-signed kubelets)."""
 

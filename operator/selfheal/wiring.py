@@ -18,6 +18,7 @@ from selfheal.adapters import github, jira, kube
 from selfheal.adapters.http.registry import OciRegistry
 from selfheal.adapters.llm import OpenAIModel
 from selfheal.adapters.mcp import Command, McpToolHost, build_servers
+from selfheal.adapters.render import ConfinedRenderer
 from selfheal.agents.config import AgentsConfig, load_config
 from selfheal.agents.crew import Crew
 from selfheal.agents.tools import Scope
@@ -278,6 +279,7 @@ async def build(settings: Settings) -> Runtime:
         clock=clock,
         connect=wiring.connect,
         holder=uuid.uuid4().hex[:12],
+        renderer=ConfinedRenderer(kustomize=settings.kustomize, helm=settings.helm),
         read_only=settings.read_only,
         dry_run=settings.dry_run,
     )

@@ -11,11 +11,12 @@ from selfheal.diagnosis.evidence import Bundle, Finding
 from selfheal.domain import errors
 from selfheal.domain.effects import Effect
 from selfheal.domain.facts import ProposalFacts
-from selfheal.engine import documents
+from selfheal.engine import documents, placing, sources
 from selfheal.engine.context import Context
 from selfheal.engine.deps import require_code
 from selfheal.engine.outcome import NO_USAGE, Outcome, add_usage
 from selfheal.engine.perform_analysis import store_document, store_transcript
+from selfheal.engine.sources import Located
 from selfheal.remediation import compare, guards, propose, rendering, serialise
 from selfheal.remediation.edits import Proposal, Refusal, Source
 
@@ -68,19 +69,20 @@ async def _generate(
         raise errors.Stalled("The target does not exist any more.", reason="TargetNotFound")
     base = await code.get_branch_sha(mapped.repository, mapped.branch)
     tree = await code.get_tree(mapped.repository, base, mapped.path)
-    source = propose.find_source(
-        tree.files, path=mapped.path, manifest=live, namespace=context.namespace
+    located = await sources.locate(
+        context.deps.renderer, tree.files, path=mapped.path, live=live, namespace=context.namespace
     )
     proposals = propose.propose(
-        finding, bundle=bundle, source=source, files=tree.files, guards=context.spec.guards
-    )
+        finding, bundle=bundle, source=located.source, files=located.files,
+        guards=context.spec.guards,
+    )  # fmt: skip
     choice = await context.systems.crew.propose(
         finding=finding, bundle=bundle, files=tree.files, proposals=proposals,
         spent=context.status.usage,
     )  # fmt: skip
     index = choice.answer.choice if choice.answer is not None else 0
     ordered = [proposals[index], *proposals[:index], *proposals[index + 1 :]]
-    proposal, after = await _prove_first(context, mapped, source, ordered, tree.files, live)
+    proposal, after = await _prove_first(context, mapped, located, ordered, live)
     explanation = choice.answer.rationale if choice.answer is not None else ""
     facts = _facts(name, proposal, base)
     await store_document(
@@ -115,16 +117,15 @@ def _mapped(context: Context) -> RepositorySpec:
 async def _prove_first(
     context: Context,
     mapped: RepositorySpec,
-    source: Source,
+    located: Located,
     proposals: Sequence[Proposal],
-    files: Mapping[str, bytes],
     live: Mapping[str, Any],
 ) -> tuple[Proposal, Mapping[str, Any]]:
     """Return the first proposal that passes every proof; raises the last refusal."""
     refusal: Refusal | None = None
     for proposal in proposals:
         try:
-            return proposal, await _prove(context, mapped, source, proposal, files, live)
+            return await _prove(context, mapped, located, proposal, live)
         except Refusal as refused:
             refusal = refused
     raise refusal or Refusal("NoSafeFix", "No edit was proposed.")
@@ -133,11 +134,12 @@ async def _prove_first(
 async def _prove(
     context: Context,
     mapped: RepositorySpec,
-    source: Source,
+    located: Located,
     proposal: Proposal,
-    files: Mapping[str, bytes],
     live: Mapping[str, Any],
-) -> Mapping[str, Any]:
+) -> tuple[Proposal, Mapping[str, Any]]:
+    """Prove a proposal; return it as edits of real files, and what the source then renders to."""
+    source, files = located.source, located.files
     guards.check_proposal(
         proposal,
         guards=context.spec.guards,
@@ -148,15 +150,24 @@ async def _prove(
     edited = {**files, **proposal.files}
     before = _rendered(files, mapped.path, source)
     after = _rendered(edited, mapped.path, source)
-    place = (source.file, source.document)
-    edits = [edit for edit in proposal.edits if (edit.file, edit.document) == place]
+    edits = [
+        edit
+        for edit in proposal.edits
+        if (edit.file, edit.document) == (source.file, source.document)
+    ]
     compare.check_equivalence(rendered_before=before, rendered_after=after, live=live, edits=edits)
+    if located.roots:
+        placed = await placing.place(context.deps.renderer, located, proposal)
+        proposal, after = placed.proposal, placed.manifest
+        guards.check_files(
+            proposal, guards=context.spec.guards, mapped_path=mapped.path, files=located.tree
+        )
     answer = await context.deps.cluster.dry_run_update(
         compare.intended_manifest(live, proposal, source)
     )
     if not answer.accepted:
         raise Refusal("DryRunRefused", f"The API server refuses the change: {answer.message}")
-    return after
+    return proposal, after
 
 
 def _rendered(files: Mapping[str, bytes], path: str, source: Source) -> Mapping[str, Any]:

@@ -44,12 +44,7 @@ def check_proposal(
     """
     if guards.namespaces and namespace not in guards.namespaces:
         raise Refusal("NamespaceNotAllowed", f"guards.namespaces does not list {namespace}.")
-    changed = {path for path, text in proposal.files.items() if files.get(path) != text}
-    if not changed:
-        raise Refusal("NothingChanged", "The proposal changes no file.")
-    for path in sorted(changed):
-        _check_path(path, guards, mapped_path)
-    _check_size(proposal, guards, files)
+    check_files(proposal, guards=guards, mapped_path=mapped_path, files=files)
     found = list(changes.compare_documents(files, proposal.files))
     if not found:
         raise Refusal("NothingChanged", "The proposal changes no document, only its form.")
@@ -60,6 +55,22 @@ def check_proposal(
             _check_cap(leaf, change.name, guards)
     _check_one_application(found)
     _check_declared(found, proposal)
+
+
+def check_files(
+    proposal: Proposal, *, guards: GuardsSpec, mapped_path: str, files: Mapping[str, bytes]
+) -> None:
+    """Raise Refusal for a file that no fix may change, or for too much; pure, may be repeated.
+
+    For a source that is rendered these are the real files, and ``check_proposal`` has looked at
+    what they render to.
+    """
+    changed = {path for path, text in proposal.files.items() if files.get(path) != text}
+    if not changed:
+        raise Refusal("NothingChanged", "The proposal changes no file.")
+    for path in sorted(changed):
+        _check_path(path, guards, mapped_path)
+    _check_size(proposal, guards, files)
 
 
 def _check_path(path: str, guards: GuardsSpec, mapped_path: str) -> None:

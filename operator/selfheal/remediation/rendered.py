@@ -84,6 +84,12 @@ def identify(manifest: Mapping[str, Any]) -> Identity:
     )
 
 
+def without_hash(identity: Identity) -> Identity:
+    """Return the identity of a generated object without the hash of its content."""
+    hashed = _HASHED.match(identity.name) if identity.kind in _GENERATED else None
+    return dataclasses.replace(identity, name=hashed[1]) if hashed else identity
+
+
 def virtual_files(texts: Sequence[str], folder: str) -> dict[str, bytes]:
     """Return rendered objects as files, one each, as if they stood below a folder.
 
@@ -118,9 +124,9 @@ def by_identity(manifests: Sequence[Mapping[str, Any]]) -> dict[Identity, Any]:
     names = {}
     for manifest in manifests:
         identity = identify(manifest)
-        hashed = _HASHED.match(identity.name)
-        if identity.kind in _GENERATED and hashed:
-            names[identity.name] = hashed[1]
+        short = without_hash(identity).name
+        if short != identity.name:
+            names[identity.name] = short
     plain = [_rename(manifest, names) if names else manifest for manifest in manifests]
     return {identify(manifest): manifest for manifest in plain}
 

@@ -1,0 +1,281 @@
+"""From an intended change of rendered objects to the edit of real source files that makes it.
+
+Candidates are tried the likeliest first: each is rendered, and the first one whose rendering
+differs from the present one in exactly the intended places is taken. What it does to everything
+else that is delivered from the same tree is rendered too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from selfheal import ports
+from selfheal.domain import errors
+from selfheal.engine import sources
+from selfheal.engine.sources import Located
+from selfheal.remediation import candidates, diff, documents, editing, intents, rendered
+from selfheal.remediation.edits import Edit, Operation, Proposal, Refusal, Source
+from selfheal.remediation.intents import Candidate, Intent
+from selfheal.remediation.layouts import Root
+from selfheal.remediation.rendered import Change, Identity
+
+SHOWN = 8
+"""Places that a refusal names."""
+
+Objects = Mapping[Identity, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A proposal whose files are real ones, and the object that the source then renders to."""
+
+    proposal: Proposal
+    manifest: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Choice:
+    """A candidate that makes the change; ``touched`` is what else it reaches."""
+
+    candidate: Candidate
+    touched: tuple[str, ...] = ()
+
+
+async def place(renderer: ports.Renderer | None, located: Located, proposal: Proposal) -> Placed:
+    """Return the proposal with the source files that bring its intended change about.
+
+    Refusal ``SourceNotEditable`` names what was looked at. May be repeated.
+    """
+    work = _Placing(renderer, located, proposal)
+    await work.run()
+    return await work.finish(proposal)
+
+
+class _Placing:
+    """One search for the source of one proposal."""
+
+    def __init__(
+        self, renderer: ports.Renderer | None, located: Located, proposal: Proposal
+    ) -> None:
+        self.renderer, self.located = renderer, located
+        self.intents = intents.read_intents(proposal.edits, located.files)
+        self.changed: dict[str, bytes] = {}
+        self.wanted = {root: self._want(located.outputs[root]) for root in located.roots}
+        self.left = {
+            root: rendered.find_changes(_objects(located.outputs[root]), self.wanted[root])
+            for root in located.roots
+        }
+        self.looked: list[str] = []
+        self.chosen: list[_Choice] = []
+        self._before: dict[Root, Objects | None] = {}
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        return {**self.located.tree, **self.changed}
+
+    def _want(self, texts: Sequence[str]) -> Objects:
+        """Return what a root is meant to render to."""
+        manifests = [rendered.load(text) for text in texts]
+        names = [rendered.identify(manifest) for manifest in manifests]
+        for intent in self.intents:
+            if intent.identity not in names:
+                raise Refusal(
+                    "SourceNotEditable",
+                    f"{intent.identity} is not rendered by every release that may run.",
+                )
+            number = names.index(intent.identity)
+            manifests[number] = _apply(manifests[number], intent)
+        return rendered.by_identity(manifests)
+
+    async def run(self) -> None:
+        """Place one intent after the other; one candidate may do for several."""
+        for intent in self.intents:
+            if self._is_open(intent):
+                choice = await self._choose(intent)
+                self.chosen.append(choice)
+                self.changed[choice.candidate.file] = choice.candidate.content
+                for root in self.located.roots:
+                    self.left[root] = await self._rest(root, self.files) or frozenset()
+        if any(self.left.values()):
+            raise Refusal(
+                "SourceNotEditable",
+                "The intended change could only be made in part; see its edits.",
+            )
+
+    def _is_open(self, intent: Intent) -> bool:
+        """Tell whether something that this intent wants is not rendered yet."""
+        return any(_is_like(change, intent) for left in self.left.values() for change in left)
+
+    async def _choose(self, intent: Intent) -> _Choice:
+        """Return the first candidate that makes the change here and nowhere else.
+
+        One that reaches the same object elsewhere comes last, and says so; one that changes
+        anything else is never taken.
+        """
+        shared: _Choice | None = None
+        root = self.located.roots[0]
+        for candidate in candidates.find_candidates(root, self.located.layout, self.files, intent):
+            after = {**self.files, candidate.file: candidate.content}
+            if not await self._is_right(after):
+                self.looked.append(candidate.what)
+                continue
+            touched = await self._reach(candidate.file, after, intent)
+            if touched == ():
+                return _Choice(candidate=candidate)
+            if touched is None:
+                self.looked.append(f"{candidate.what} (changes more elsewhere)")
+            elif shared is None or len(touched) < len(shared.touched):
+                shared = _Choice(candidate=candidate, touched=touched)
+        if shared is not None:
+            return shared
+        raise Refusal("SourceNotEditable", self._explain(intent))
+
+    def _explain(self, intent: Intent) -> str:
+        looked = "; ".join(dict.fromkeys(self.looked[:SHOWN])) or "no field that could feed it"
+        keys = ".".join(intent.keys)
+        roots = ", ".join(root.title for root in self.located.roots[:3])
+        return (
+            f"No edit of the sources of {roots} was found that changes {intent.identity} {keys} "
+            f"and nothing else. Looked at: {looked}."
+        )
+
+    async def _is_right(self, files: Mapping[str, bytes]) -> bool:
+        """Tell whether every root comes closer to what is wanted, and in nothing else differs."""
+        for root in self.located.roots:
+            rest = await self._rest(root, files)
+            if rest is None or not rest < self.left[root]:
+                return False
+        return True
+
+    async def _rest(self, root: Root, files: Mapping[str, bytes]) -> frozenset[Change] | None:
+        after = await self._render(root, files)
+        return None if after is None else rendered.find_changes(after, self.wanted[root])
+
+    async def _render(self, root: Root, files: Mapping[str, bytes]) -> Objects | None:
+        try:
+            return _objects(await sources.render(self.renderer, files, root))
+        except (errors.HandOver, Refusal):
+            return None  # this candidate breaks the source
+
+    async def _reach(
+        self, file: str, files: Mapping[str, bytes], intent: Intent
+    ) -> tuple[str, ...] | None:
+        """Return which other roots change in the same way; None: one changes in another way."""
+        touched = []
+        for root in self.located.others:
+            if not root.uses(file):
+                continue
+            before = await self._render_before(root)
+            after = await self._render(root, files)
+            if before is None:
+                continue  # it did not render before either
+            found = None if after is None else rendered.find_changes(before, after)
+            if found is None or not all(_is_like(change, intent) for change in found):
+                return None
+            if found:
+                touched.append(root.title)
+        return tuple(touched)
+
+    async def _render_before(self, root: Root) -> Objects | None:
+        if root not in self._before:
+            self._before[root] = await self._render(root, self.located.tree)
+        return self._before[root]
+
+    async def finish(self, proposal: Proposal) -> Placed:
+        """Return the proposal with real files, diff, and what more there is to say."""
+        root = self.located.roots[0]
+        texts = await sources.render(self.renderer, self.files, root)
+        before = [rendered.load(text) for text in self.located.outputs[root]]
+        after = [rendered.load(text) for text in texts]
+        manifest = _counterpart(self.located.source, before, after)
+        reached = sorted({name for choice in self.chosen for name in choice.touched})
+        places = "; ".join(dict.fromkeys(choice.candidate.what for choice in self.chosen))
+        proof = (
+            f"Changed at {places}. {root.title} renders {len(after)} objects before and after, "
+            "which differ in the intended place only."
+        )
+        risk, reason = proposal.risk, proposal.risk_reason
+        if reached:
+            risk = "Medium" if risk == "Low" else risk
+            reason = f"{reason} The same source also feeds {', '.join(reached)}."
+        return Placed(
+            proposal=dataclasses.replace(
+                proposal,
+                files=dict(self.changed),
+                diff=diff.render_diff(self.located.tree, self.changed),
+                edits=(*proposal.edits, *_consequences(self.located.source, manifest, proposal)),
+                arithmetic=f"{proposal.arithmetic} {proof}".strip(),
+                risk=risk,
+                risk_reason=reason,
+            ),
+            manifest=manifest,
+        )
+
+
+def _objects(texts: Sequence[str]) -> Objects:
+    return rendered.by_identity([rendered.load(text) for text in texts])
+
+
+def _apply(manifest: dict[str, Any], intent: Intent) -> dict[str, Any]:
+    """Make an intended change in a rendered object."""
+    place, rest = intents.descend(manifest, intent.path)
+    if intent.before is not None and rest:
+        raise Refusal("SourceNotEditable", f"{intent.identity} has no {'.'.join(intent.keys)}.")
+    steps = (*place, *(str(step) for step in rest))
+    operation = Operation.SET if intent.before is not None else Operation.ADD
+    edit = Edit(
+        file=str(intent.identity), document=0, path=steps, operation=operation,
+        old=intent.before, new=intent.after, reason="",
+    )  # fmt: skip
+    changed: dict[str, Any] = editing.apply_to_value(manifest, edit)
+    return changed
+
+
+def _is_like(change: Change, intent: Intent) -> bool:
+    """Tell whether a change is one of what an intent means, in whichever rendering it is."""
+    one, other = change.identity, rendered.without_hash(intent.identity)
+    if (one.group, one.kind, one.name) != (other.group, other.kind, other.name):
+        return False
+    steps = tuple(step.name if isinstance(step, intents.Named) else step for step in intent.path)
+    return change.path[: len(steps)] == steps or steps[: len(change.path)] == change.path
+
+
+def _counterpart(
+    source: Source, before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    """Return the object of a source as it is rendered now."""
+    wanted = rendered.identify(source.manifest)
+    names = [rendered.identify(manifest) for manifest in after]
+    if wanted in names:
+        return after[names.index(wanted)]
+    own = [rendered.identify(manifest) for manifest in before].index(wanted)
+    return after[own]
+
+
+def _consequences(source: Source, after: Mapping[str, Any], proposal: Proposal) -> tuple[Edit, ...]:
+    """Return what changes in the object besides the edits: names of what is generated for it."""
+    expected = documents.copy_plain(source.manifest)
+    for edit in proposal.edits:
+        if (edit.file, edit.document) == (source.file, source.document):
+            expected = editing.apply_to_value(expected, edit)
+    return tuple(
+        Edit(
+            file=source.file, document=source.document, path=path, operation=Operation.SET,
+            old=old, new=new, reason="The name follows the content.",
+        )
+        for path, old, new in _differences(expected, after, ())
+    )  # fmt: skip
+
+
+def _differences(
+    one: Any, other: Any, path: tuple[str | int, ...]
+) -> list[tuple[tuple[str | int, ...], Any, Any]]:
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        keys: Sequence[Any] = list(one)
+    elif isinstance(one, list) and isinstance(other, list):
+        keys = range(len(one))
+    else:
+        return [] if documents.same(one, other) else [(path, one, other)]
+    return [found for key in keys for found in _differences(one[key], other[key], (*path, key))]
