@@ -17,6 +17,8 @@ MAX_KEPT = 16 * 1024  # characters a log may take in the evidence
 _AROUND = 4 * 1024
 _CUT = "[... left out ...]"
 _DEADLINE = 5.0
+# The kubelet answers 200 with this in place of a log that the runtime has thrown away.
+_NO_LOG = "unable to retrieve container logs for"
 
 SIGNATURE = re.compile(
     r"OutOfMemoryError|Traceback \(most recent|panic:|Exception in thread|\bFATAL\b|\bfatal\b|"
@@ -60,6 +62,8 @@ async def _read(
         text = await api.send("GET", path, query=query, deadline=_DEADLINE)
     except errors.SelfHealError as error:
         return None, f"{identity}: {error}"
+    if text.startswith(_NO_LOG):
+        return None, f"{identity}: {text[:200].strip()}"
     value = {
         "pod": pod,
         "container": container,

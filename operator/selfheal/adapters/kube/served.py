@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -27,6 +28,8 @@ _UNREACHED = re.compile(r"error trying to reach service: (.*)", re.DOTALL)
 _TLS = re.compile(r"HTTP request (?:was sent )?to (?:an )?HTTPS")
 _REFUSED = re.compile(r"connection refused|no route to host|i/o timeout|deadline exceeded")
 
+Answer = tuple[int | None, str, float]  # status, error, seconds
+Asked = tuple[int, str, int | None, str, float]  # port, path and the answer
 Failing = tuple[str, str, Mapping[str, Any], Mapping[str, Any]]
 
 
@@ -85,7 +88,7 @@ async def _ask(api: connection.Connection, namespace: str, failing: Failing) -> 
             strict=True,
         )
     )
-    listening = [port for port, (status, error) in answers.items() if not _is_refused(error)]
+    listening = [port for port, (_, error, _) in answers.items() if not _is_refused(error)]
     asked = [(port, path, *answers[port]) for port in ports if port in listening]
     mine = _number(action.get("port"), container)
     for port in listening[:3]:
@@ -99,22 +102,20 @@ async def _ask(api: connection.Connection, namespace: str, failing: Failing) -> 
 
 async def _try_paths(
     api: connection.Connection, namespace: str, pod: str, port: int, known: str
-) -> list[tuple[int, str, int | None, str]]:
+) -> list[Asked]:
     paths = [path for path in PATHS if path != known]
     answers = await asyncio.gather(*(_get(api, namespace, pod, port, path) for path in paths))
     return [
-        (port, path, status, error)
-        for path, (status, error) in zip(paths, answers, strict=True)
-        if status is not None and status < 400
+        (port, path, *answer)
+        for path, answer in zip(paths, answers, strict=True)
+        if answer[0] is not None and answer[0] < 400
     ]
 
 
-def _item(
-    pod: str, container: str, asked: tuple[int, str, int | None, str], listening: list[int]
-) -> Item:
-    port, path, status, error = asked
+def _item(pod: str, container: str, asked: Asked, listening: list[int]) -> Item:
+    port, path, status, error, seconds = asked
     value: dict[str, Any] = {"pod": pod, "container": container, "port": port, "path": path}
-    value |= {} if status is None else {"status": status}
+    value |= {} if status is None else {"status": status, "seconds": round(seconds, 1)}
     value |= {"error": error} if error else {}
     value["listening"] = listening
     return Item(id=f"probe/{pod}/{container}/{port}{path}", kind=ItemKind.PROBE, value=value)
@@ -122,20 +123,21 @@ def _item(
 
 async def _get(
     api: connection.Connection, namespace: str, pod: str, port: int, path: str
-) -> tuple[int | None, str]:
+) -> Answer:
     """GET once; Forbidden where the right is missing."""
+    begun = time.monotonic()
     base = connection.path_of("v1", "pods", namespace, f"{pod}:{port}", "proxy")
     try:
         answer = await api.exchange("GET", f"{base}/{path.lstrip('/')}", deadline=_DEADLINE)
     except errors.SelfHealError as error:
-        return None, str(error)
+        return None, str(error), 0.0
     unreached = _UNREACHED.search(answer.text)
     if unreached:
-        return None, redaction.redact(unreached[1].strip())[:300]
+        return None, redaction.redact(unreached[1].strip())[:300], 0.0
     if answer.status in (401, 403) and '"kind":"Status"' in answer.text:
         raise errors.Forbidden("the right to get pods/proxy is missing", system="kubernetes")
     said = answer.text[:200] if _TLS.search(answer.text[:200]) else ""
-    return answer.status, said
+    return answer.status, said, time.monotonic() - begun
 
 
 def _safe(path: str) -> str:
