@@ -91,6 +91,7 @@ def render(verdicts: Judged) -> str:
             lines += [
                 f"    finding: {judging.describe(one, look.failing)}" for one in look.findings
             ]
+            lines.append(f"    {look.seconds:.2f} s")
             lines.append(judging.summarise(look.bundle))
         elif result.looks:
             look = result.looks[0]
