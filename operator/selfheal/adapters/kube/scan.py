@@ -105,13 +105,14 @@ async def _topmost(copy: snapshot.Snapshot, namespace: str, ref: TargetRef) -> T
 
 
 def merge(rows: Sequence[Scanned]) -> list[Scanned]:
-    """Return one entry a cause and namespace: same class, container and sentence; pure."""
+    """Return one entry a cause: same namespace, class and object or sentence; pure."""
     kept: dict[tuple[object, ...], Scanned] = {}
     for row in rows:
         finding = row.finding
         key: tuple[object, ...] = (row.namespace, row.target.kind, row.target.name)
         if finding is not None:
-            key = (row.namespace, finding.class_, finding.container, finding.cause)
+            about = finding.parameters.get("object") or (finding.container, finding.cause)
+            key = (row.namespace, finding.class_, str(about))
         first = kept.get(key)
         if first is None:
             kept[key] = row
