@@ -41,6 +41,22 @@ def test_a_ticket_that_went_away_stalls(phase: Phase) -> None:
     assert "OPS-1" in found.message
 
 
+@pytest.mark.parametrize("phase", Phase)
+def test_a_ticket_that_another_incident_owns_is_left_to_it(phase: Phase) -> None:
+    owner = f"selfheal-{'0' * 8}"
+    mine = f"selfheal-{f.UID}"
+    taken = f.ticket(labels=frozenset({owner, mine}), label_history=(owner, mine))
+    found = decide(f.view(f.status(phase), rules=f.policy(), synced=False, ticket=taken))
+    if phase is P.INCIDENT_RESOLVED:
+        assert found.reason == "Resolved"
+    else:
+        assert found.reason == "TicketTaken"
+        assert owner in found.message
+    kept = f.ticket(labels=frozenset({owner, mine}), label_history=(mine, owner))
+    other = decide(f.view(f.status(phase), rules=f.policy(), synced=False, ticket=kept))
+    assert getattr(other, "reason", "") != "TicketTaken"
+
+
 def test_a_ticket_never_known_is_named_by_the_spec() -> None:
     found = decide(f.view(f.status(ticket=None), spec={"ticket_key": "OPS-9"}, ticket_missing=True))
     assert "OPS-9" in found.message

@@ -97,6 +97,23 @@ def check_ticket_reachable(view: View) -> Decision | None:
     return None
 
 
+def check_ticket_owned(view: View) -> Decision | None:
+    """A ticket that another incident owns by now is left to it: two never fight over one."""
+    ticket = view.facts.ticket
+    if ticket is None or view.status.ticket is None or view.dry:
+        return None
+    owners = [label for label in ticket.label_history if label in ticket.labels]
+    if not owners or owners[0] == f"selfheal-{view.uid}":
+        return None
+    if view.phase is Phase.INCIDENT_RESOLVED:
+        return ending.resolved(view)
+    return Stall(
+        reason="TicketTaken",
+        message=f"Ticket {ticket.key} belongs to another incident (label {owners[0]}). Take that "
+        "label off the ticket if this incident shall keep it, or delete this incident.",
+    )
+
+
 def check_read_only(view: View) -> Decision | None:
     """``suspend`` and ``--read-only`` stop every outside write, in dry runs too nothing is due."""
     stopped = view.policy.suspend or view.facts.policy.read_only
@@ -213,6 +230,7 @@ CHECKS: tuple[Check, ...] = (
     check_suspended,
     check_policy,
     check_ticket_reachable,
+    check_ticket_owned,
     check_read_only,
     check_detached,
     check_open_move,
