@@ -8,14 +8,14 @@ else that is delivered from the same tree is rendered too.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from selfheal import ports
 from selfheal.domain import errors
 from selfheal.engine import sources
 from selfheal.engine.sources import Located
-from selfheal.remediation import candidates, diff, documents, editing, intents, rendered
+from selfheal.remediation import additions, candidates, diff, documents, editing, intents, rendered
 from selfheal.remediation.edits import Edit, Operation, Proposal, Refusal, Source
 from selfheal.remediation.intents import Candidate, Intent
 from selfheal.remediation.layouts import Root
@@ -62,7 +62,7 @@ class _Placing:
         self.renderer, self.located = renderer, located
         self.intents = intents.read_intents(proposal.edits, located.files)
         self.changed: dict[str, bytes] = {}
-        self.wanted = {root: self._want(located.outputs[root]) for root in located.roots}
+        self.wanted = {root: self._want(root, proposal) for root in located.roots}
         self.left = {
             root: rendered.find_changes(_objects(located.outputs[root]), self.wanted[root])
             for root in located.roots
@@ -75,19 +75,39 @@ class _Placing:
     def files(self) -> Mapping[str, bytes]:
         return {**self.located.tree, **self.changed}
 
-    def _want(self, texts: Sequence[str]) -> Objects:
+    def _want(self, root: Root, proposal: Proposal) -> Objects:
         """Return what a root is meant to render to."""
+        texts = self.located.outputs[root]
+        if root == self.located.roots[0]:
+            return rendered.by_identity(list(self._read_intended(texts, proposal)))
         manifests = [rendered.load(text) for text in texts]
         names = [rendered.identify(manifest) for manifest in manifests]
         for intent in self.intents:
-            if intent.identity not in names:
+            if not intent.path:
+                manifests.append(documents.copy_plain(intent.after))
+            elif intent.identity in names:
+                number = names.index(intent.identity)
+                manifests[number] = _apply(manifests[number], intent)
+            else:
                 raise Refusal(
                     "SourceNotEditable",
                     f"{intent.identity} is not rendered by every release that may run.",
                 )
-            number = names.index(intent.identity)
-            manifests[number] = _apply(manifests[number], intent)
         return rendered.by_identity(manifests)
+
+    def _read_intended(self, texts: Sequence[str], proposal: Proposal) -> Iterator[Any]:
+        """Iterate over the rendered objects as the proposal leaves them, and those it adds."""
+        changed = {
+            content: proposal.files[name]
+            for name, content in self.located.files.items()
+            if name in proposal.files
+        }
+        for text in texts:
+            after = changed.get(text.encode())
+            if after is None:
+                yield rendered.load(text)
+            else:
+                yield from documents.parse(after, "the intended object").values
 
     async def run(self) -> None:
         """Place one intent after the other; one candidate may do for several."""
@@ -95,7 +115,7 @@ class _Placing:
             if self._is_open(intent):
                 choice = await self._choose(intent)
                 self.chosen.append(choice)
-                self.changed[choice.candidate.file] = choice.candidate.content
+                self.changed.update(choice.candidate.files)
                 for root in self.located.roots:
                     self.left[root] = await self._rest(root, self.files) or frozenset()
         if any(self.left.values()):
@@ -117,11 +137,11 @@ class _Placing:
         shared: _Choice | None = None
         root = self.located.roots[0]
         for candidate in candidates.find_candidates(root, self.located.layout, self.files, intent):
-            after = {**self.files, candidate.file: candidate.content}
+            after = {**self.files, **candidate.files}
             if not await self._is_right(after):
                 self.looked.append(candidate.what)
                 continue
-            touched = await self._reach(candidate.file, after, intent)
+            touched = await self._reach(candidate, after, intent)
             if touched == ():
                 return _Choice(candidate=candidate)
             if touched is None:
@@ -160,12 +180,12 @@ class _Placing:
             return None  # this candidate breaks the source
 
     async def _reach(
-        self, file: str, files: Mapping[str, bytes], intent: Intent
+        self, candidate: Candidate, files: Mapping[str, bytes], intent: Intent
     ) -> tuple[str, ...] | None:
         """Return which other roots change in the same way; None: one changes in another way."""
         touched = []
         for root in self.located.others:
-            if not root.uses(file):
+            if not any(root.uses(name) for name in candidate.files):
                 continue
             before = await self._render_before(root)
             after = await self._render(root, files)
@@ -220,15 +240,9 @@ def _objects(texts: Sequence[str]) -> Objects:
 
 def _apply(manifest: dict[str, Any], intent: Intent) -> dict[str, Any]:
     """Make an intended change in a rendered object."""
-    place, rest = intents.descend(manifest, intent.path)
-    if intent.before is not None and rest:
-        raise Refusal("SourceNotEditable", f"{intent.identity} has no {'.'.join(intent.keys)}.")
-    steps = (*place, *(str(step) for step in rest))
-    operation = Operation.SET if intent.before is not None else Operation.ADD
-    edit = Edit(
-        file=str(intent.identity), document=0, path=steps, operation=operation,
-        old=intent.before, new=intent.after, reason="",
-    )  # fmt: skip
+    edit = additions.make_edit(str(intent.identity), 0, manifest, intent.path, intent.after)
+    if edit is None or not documents.same(edit.old, intent.before):
+        raise Refusal("SourceNotEditable", f"{intent.identity} is not the same in every release.")
     changed: dict[str, Any] = editing.apply_to_value(manifest, edit)
     return changed
 
@@ -258,7 +272,7 @@ def _consequences(source: Source, after: Mapping[str, Any], proposal: Proposal) 
     """Return what changes in the object besides the edits: names of what is generated for it."""
     expected = documents.copy_plain(source.manifest)
     for edit in proposal.edits:
-        if (edit.file, edit.document) == (source.file, source.document):
+        if (edit.file, edit.document) == (source.file, source.document) and edit.path:
             expected = editing.apply_to_value(expected, edit)
     return tuple(
         Edit(

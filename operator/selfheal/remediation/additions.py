@@ -13,7 +13,7 @@ import yaml
 from selfheal.remediation import appending, documents, editing, fitting, intents, nested
 from selfheal.remediation.edits import Edit, Operation, Refusal
 from selfheal.remediation.intents import Candidate, Intent, Step
-from selfheal.remediation.layouts import Layout, Root
+from selfheal.remediation.layouts import Layout, Root, RootKind
 
 _REFERENCE = re.compile(r"\.Values((?:\.\w+)+)")
 _IMAGE_PIECES: Mapping[str, str] = {"tag": "tag", "digest": "digest", "registry": "registry"}
@@ -53,7 +53,25 @@ def to_patches(
     patch = _render_patch(intent, target)
     content = appending.append_to_list(files[file], file, "patches", patch) if patch else None
     if content is not None:
-        yield Candidate(file=file, content=content, what=f"{file}: a patch of its own")
+        yield Candidate(files={file: content}, what=f"{file}: a patch of its own")
+
+
+def to_objects(
+    root: Root, layout: Layout, files: Mapping[str, bytes], intent: Intent
+) -> Iterator[Candidate]:
+    """Return the one way to add an object: a file of its own, listed where that is needed."""
+    content = yaml.safe_dump(dict(intent.after), sort_keys=False, width=200).encode()
+    base = f"{intent.identity.name}-{intent.identity.kind.lower()}.yaml"
+    if root.kind is RootKind.HELM:
+        name = posixpath.join(root.path, "templates", base)
+        if name not in files and b"{{" not in content:
+            yield Candidate(files={name: content}, what=f"{name}: new")
+        return
+    name = posixpath.join(root.path, base)
+    file = layout.kustomizations[root.path].file
+    listed = appending.append_to_list(files[file], file, "resources", f"{base}\n")
+    if name not in files and listed is not None:
+        yield Candidate(files={name: content, file: listed}, what=f"{name}: new")
 
 
 def _documents(files: Mapping[str, bytes], name: str, intent: Intent) -> Iterator[_Document]:
@@ -116,9 +134,8 @@ def _apply(files: Mapping[str, bytes], edit: Edit, outer: Edit | None = None) ->
     except Refusal:
         return None
     path = (*(outer.path if outer else ()), *edit.path)
-    return Candidate(
-        file=edit.file, content=content, what=f"{edit.file}: {'.'.join(map(str, path))}"
-    )
+    what = f"{edit.file}: {'.'.join(map(str, path))}"
+    return Candidate(files={edit.file: content}, what=what)
 
 
 def _render_patch(intent: Intent, name: str) -> str | None:
@@ -175,15 +192,15 @@ def _blocks(
     listed: list[tuple[str, tuple[str, ...]]], files: Mapping[str, bytes], intent: Intent
 ) -> Iterator[Wanted]:
     """Iterate over blocks of values that stand in the object as they are (``toYaml``)."""
-    for length in range(len(intent.path) - 1, 0, -1):
+    for length in range(len(intent.path), 0, -1):
         place, rest = intents.descend(intent.manifest, intent.path[:length])
         block = editing.look(intent.manifest, place)
         if rest or not isinstance(block, (dict, list)) or not block:
             continue
         for name, _ in listed:
             for number, value in enumerate(_load(files, name)):
-                for path, mapping in fitting.iterate_mappings(value):
-                    if number == 0 and documents.same(mapping, block):
+                for path, found in fitting.iterate_blocks(value):
+                    if number == 0 and documents.same(found, block):
                         yield name, (*path, *intent.path[length:]), intent.after
 
 

@@ -42,8 +42,8 @@ def find_candidates(
     for number, candidate in enumerate(_all(root, layout, files, intent)):
         if number >= MOST:
             return
-        if (candidate.file, candidate.content) not in seen:
-            seen.add((candidate.file, candidate.content))
+        if tuple(candidate.files.items()) not in seen:
+            seen.add(tuple(candidate.files.items()))
             yield candidate
 
 
@@ -51,6 +51,9 @@ def _all(
     root: Root, layout: Layout, files: Mapping[str, bytes], intent: Intent
 ) -> Iterator[Candidate]:
     names = order_files(root, layout, files)
+    if not intent.path:
+        yield from additions.to_objects(root, layout, files, intent)
+        return
     if intent.key == "image":
         yield from _images(names, files, intent)
     if intent.before is not None:
@@ -139,7 +142,7 @@ def _apply(places: Iterable[_Place], files: Mapping[str, bytes]) -> Iterator[Can
         except Refusal:
             continue
         inner = place.inner.path if place.inner else ()
-        yield Candidate(file=edit.file, content=content, what=name_place(edit, inner))
+        yield Candidate(files={edit.file: content}, what=name_place(edit, inner))
 
 
 def name_place(edit: Edit, inner: fitting.Path = ()) -> str:
@@ -168,7 +171,9 @@ def _images(
     old, new = (fitting.image_pieces(str(entry or "")) for entry in (intent.before, intent.after))
     for name in names:
         for number, document in enumerate(_load(files, name)):
-            for path, mapping in fitting.iterate_mappings(document):
+            for path, mapping in fitting.iterate_blocks(document):
+                if not isinstance(mapping, Mapping):
+                    continue
                 parts = [
                     (key, old[piece], new[piece])
                     for key, piece in _pieces(mapping)
@@ -204,7 +209,7 @@ def _set_all(
         except Refusal:
             return None
     keys = ", ".join(key for key, _, _ in parts)
-    return Candidate(file=name, content=content, what=f"{name}: {'.'.join(map(str, path))} {keys}")
+    return Candidate(files={name: content}, what=f"{name}: {'.'.join(map(str, path))} {keys}")
 
 
 def _lines(root: Root, files: Mapping[str, bytes], intent: Intent) -> Iterator[Candidate]:
@@ -222,7 +227,7 @@ def _lines(root: Root, files: Mapping[str, bytes], intent: Intent) -> Iterator[C
             ending = rest[len(value) :]
             changed = [*lines[:number], f"{key}={new}{ending}", *lines[number + 1 :]]
             content = "\n".join(changed).encode("utf-8", errors="surrogateescape")
-            yield Candidate(file=name, content=content, what=f"{name}: {key}")
+            yield Candidate(files={name: content}, what=f"{name}: {key}")
 
 
 def _contents(root: Root, files: Mapping[str, bytes], intent: Intent) -> Iterator[Candidate]:
@@ -231,7 +236,7 @@ def _contents(root: Root, files: Mapping[str, bytes], intent: Intent) -> Iterato
         return
     for name in sorted(root.files):
         if name in files and files[name] == intent.before.encode():
-            yield Candidate(file=name, content=intent.after.encode(), what=f"{name}: its content")
+            yield Candidate(files={name: intent.after.encode()}, what=f"{name}: its content")
 
 
 def _templates(root: Root, files: Mapping[str, bytes], intent: Intent) -> Iterator[Candidate]:
@@ -251,4 +256,4 @@ def _templates(root: Root, files: Mapping[str, bytes], intent: Intent) -> Iterat
             changed = token.sub(lambda _: new, line)
             text = "\n".join([*lines[:number], changed, *lines[number + 1 :]])
             content = text.encode("utf-8", errors="surrogateescape")
-            yield Candidate(file=name, content=content, what=f"{name}: line {number + 1}")
+            yield Candidate(files={name: content}, what=f"{name}: line {number + 1}")

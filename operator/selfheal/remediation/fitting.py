@@ -62,16 +62,17 @@ def iterate_scalars(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
         yield path, value
 
 
-def iterate_mappings(value: Any, path: Path = ()) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    """Iterate over the mappings of loaded data with their paths, outer ones first."""
+def iterate_blocks(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Iterate over the mappings and lists of loaded data with their paths, outer ones first."""
     if isinstance(value, Mapping):
         yield path, value
         for key, entry in value.items():
             if isinstance(key, str):
-                yield from iterate_mappings(entry, (*path, key))
+                yield from iterate_blocks(entry, (*path, key))
     elif isinstance(value, list):
+        yield path, value
         for number, entry in enumerate(value):
-            yield from iterate_mappings(entry, (*path, number))
+            yield from iterate_blocks(entry, (*path, number))
 
 
 def count_common(one: Path, keys: tuple[str, ...]) -> int:

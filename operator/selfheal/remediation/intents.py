@@ -23,7 +23,10 @@ Step = str | int | Named
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Intent:
-    """One intended change of one rendered object; ``before`` None: nothing stands there."""
+    """One intended change of one rendered object; ``before`` None: nothing stands there.
+
+    Without a path the object itself is to be added.
+    """
 
     identity: Identity
     manifest: Mapping[str, Any]
@@ -44,10 +47,9 @@ class Intent:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A changed source file that may bring an intended change about."""
+    """Changed source files that may bring an intended change about."""
 
-    file: str
-    content: bytes
+    files: Mapping[str, bytes]
     what: str  # for people: which field of which file
 
 
@@ -56,6 +58,9 @@ def read_intents(edits: Sequence[Edit], files: Mapping[str, bytes]) -> list[Inte
     found = []
     for edit in edits:
         manifest = rendered.load(files[edit.file].decode())
+        if not edit.path:
+            found.append(_read_addition(edit))
+            continue
         found.append(
             Intent(
                 identity=rendered.identify(manifest), manifest=manifest,
@@ -63,6 +68,13 @@ def read_intents(edits: Sequence[Edit], files: Mapping[str, bytes]) -> list[Inte
             )
         )  # fmt: skip
     return found
+
+
+def _read_addition(edit: Edit) -> Intent:
+    return Intent(
+        identity=rendered.identify(edit.new), manifest=edit.new, path=(), before=None,
+        after=edit.new,
+    )  # fmt: skip
 
 
 def name_steps(value: Any, path: Sequence[str | int]) -> tuple[Step, ...]:
