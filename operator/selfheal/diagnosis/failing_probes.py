@@ -67,6 +67,26 @@ class Failure:
         """Return what was seen of the container's own ports."""
         return self.reading.served(self.container)
 
+    def said(self) -> Iterator[str]:
+        """Iterate over what the container answered, and what it logs about being asked."""
+        for item in self.served:
+            yield str(item.value.get("error") or "")
+        for item in self.reading.logs(self.container):
+            yield str(item.value.get("text", ""))
+
+    def answered_after(self) -> float | None:
+        """Return the seconds after which the probed path was seen to answer; None: not seen."""
+        path = dig(self.spec, self.handler).get("path", "/")
+        times = [
+            float(item.value["seconds"])
+            for item in self.served
+            if item.value.get("port") == self.number
+            and item.value.get("path") == path
+            and item.value.get("seconds") is not None
+            and 200 <= int(item.value.get("status") or 0) < 400
+        ]
+        return max(times, default=None)
+
     def listening(self) -> dict[int, Item]:
         """Return the ports that answered, with the item that shows it.
 

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from selfheal.api.classes import IncidentClass
-from selfheal.diagnosis import failing_probes, reference
+from selfheal.diagnosis import crashes, exec_probes, failing_probes, reference, slow_starts
 from selfheal.diagnosis.evidence import Finding, Item, ItemKind
 from selfheal.diagnosis.failing_probes import Failure
-from selfheal.diagnosis.reading import PROBES, Reading, dig, quote
+from selfheal.diagnosis.reading import PROBES, Reading, dig, parse_time, quote, stated
 
 RANK_IMAGE_CHANGED = 40
-RANK_SLOW_START = 50
 RANK_PROBE = 60
+YOUNG = dt.timedelta(seconds=20)
+"""A container that runs for a shorter time may not listen yet."""
+
 USUAL_PATHS = ("/healthz", "/health", "/livez", "/readyz", "/ready", "/live", "/status", "/ping")
 """Paths that are tried in this order where several answer; ``/`` comes last."""
 
-_PLAIN_SERVER = re.compile(r"server gave HTTP response to HTTPS client")
+_PLAIN_SERVER = re.compile(
+    r"server gave HTTP response to HTTPS client|first record does not look like a TLS handshake|"
+    r"wrong version number"
+)
 _TLS_SERVER = re.compile(
-    r"HTTP request (?:was sent )?to (?:an )?HTTPS (?:server|port)|malformed HTTP response"
+    r"HTTP request (?:was sent )?to (?:an )?HTTPS (?:server|port)|malformed HTTP response|"
+    r"TLS handshake error from \S+ (?:tls: first record|EOF)|sslv3 alert|http request\)"
 )
 _REFUSED = re.compile(r"connection refused")
 _STATUS = re.compile(r"statuscode: (\d{3})")
 _TIMEOUT = re.compile(r"deadline exceeded|timed out|timeout", re.IGNORECASE)
 _GONE = frozenset({"404", "410"})
+_ELSEWHERE = frozenset({"401", "403", "405"})
+"""Answers that may mean another path, but only where one is seen to answer."""
 
 Candidate = tuple[Any, float, tuple[Item, ...]]
 
@@ -34,6 +43,8 @@ def find(reading: Reading) -> Iterator[Finding]:
     """Yield what is wrong about each failing probe; probes with the same slip are one finding."""
     seen: list[tuple[str | None, Mapping[str, Any]]] = []
     for failure in failing_probes.find(reading):
+        if crashes.ends_itself(reading, failure.container):
+            continue  # a container that is down answers no probe
         finding = _classify(failure)
         if (finding.container, finding.parameters) not in seen:
             seen.append((finding.container, finding.parameters))
@@ -44,7 +55,9 @@ def _classify(failure: Failure) -> Finding:
     changed = _changed_image(failure)
     if changed is not None:
         return changed
-    served = "\n".join(str(item.value.get("error") or "") for item in failure.served)
+    if slow_starts.applies(failure):
+        return slow_starts.finding(failure, _evidence(failure, ()))
+    served = "\n".join(failure.said())
     if _PLAIN_SERVER.search(failure.text):
         return _correction(failure, "Scheme", "scheme", "HTTPS", ("HTTP", 0.95, ()))
     if _TLS_SERVER.search(f"{failure.text}\n{served}") and failure.handler == "httpGet":
@@ -54,9 +67,13 @@ def _classify(failure: Failure) -> Finding:
     if _REFUSED.search(failure.text):
         return _refused(failure)
     status = _STATUS.search(failure.text)
-    if status is not None and status.group(1) in _GONE:
+    if status is not None and status.group(1) in _GONE | _ELSEWHERE:
         old = dig(failure.spec, "httpGet").get("path", "/")
-        return _correction(failure, "Path", "path", old, _path(failure, old))
+        found = _path(failure, old)
+        if found is not None or status.group(1) in _GONE:
+            return _correction(failure, "Path", "path", old, found)
+    if failure.handler == "exec":
+        return exec_probes.finding(failure, _evidence(failure, ()))
     return _uncorrectable(failure, status.group(1) if status else None)
 
 
@@ -101,14 +118,22 @@ def _refused(failure: Failure) -> Finding:
     if found is not None:
         return _correction(failure, "Port", "port", failure.port, found)
     if failure.probe != "readinessProbe":
-        return _slow_start(failure)
+        return slow_starts.finding(failure, _evidence(failure, ()))
     return Finding(
         class_=IncidentClass.FAILED_HEALTH_CHECK,
         cause=f"Container {failure.container.name} does not listen on port {failure.port} that its "
         f"{failure.probe} asks.",
-        confidence=0.6, evidence=_evidence(failure, failure.served),
+        confidence=0.5 if _is_young(failure) else 0.6,
+        evidence=_evidence(failure, failure.served),
         container=failure.container.name, rank=RANK_PROBE, parameters={"fault": "NotListening"},
     )  # fmt: skip
+
+
+def _is_young(failure: Failure) -> bool:
+    """Tell whether it may simply not have started yet."""
+    running = dig(failure.container.status, "state", "running").get("startedAt")
+    begun = parse_time(running)
+    return begun is not None and failure.reading.bundle.now - begun < YOUNG
 
 
 def _port(failure: Failure) -> Candidate | None:
@@ -211,34 +236,23 @@ def _changed_image(failure: Failure) -> Finding | None:
     return None
 
 
-def _slow_start(failure: Failure) -> Finding:
-    kills = failure.reading.events("Killing", about=failure.container.pod_name)
-    killed = tuple(event for event in kills if "probe" in str(event.value.get("message", "")))
-    return Finding(
-        class_=IncidentClass.CRASH_LOOP_BACK_OFF,
-        cause=f"The {failure.probe} kills container {failure.container.name} before it has "
-        "started.",
-        confidence=0.8 if killed and "startupProbe" not in failure.container.spec else 0.6,
-        evidence=_evidence(failure, killed[:1]),
-        container=failure.container.name,
-        rank=RANK_SLOW_START,
-        parameters={"fault": "SlowStart", "probe": failure.probe},
-    )
-
-
 def _uncorrectable(failure: Failure, status: str | None) -> Finding:
-    if failure.handler == "exec":
-        fault, what = "Command", "its command fails"
-    elif status is not None:
+    timeout = float(failure.spec.get("timeoutSeconds") or 1)
+    took = failure.answered_after()
+    more: dict[str, Any] = {}
+    if status is not None:
         fault, what = "Application", f"the application answers {status}"
     elif _TIMEOUT.search(failure.text):
-        fault, what = "Timing", "the answer takes too long"
+        fault, more = "Timing", stated(timeout=timeout, seconds=took)
+        seen = f"; it was seen to answer after {took:g} s" if took is not None else ""
+        what = f"no answer within its timeoutSeconds of {timeout:g} (timed out){seen}"
     else:
         fault, what = "Unknown", quote(failure.text, 120)
     return Finding(
         class_=IncidentClass.FAILED_HEALTH_CHECK,
         cause=f"The {failure.probe} of container {failure.container.name} fails: {what}.",
-        confidence=0.6, evidence=_evidence(failure, failure.served),
+        confidence=0.8 if took is not None and took > timeout and fault == "Timing" else 0.6,
+        evidence=_evidence(failure, failure.served),
         container=failure.container.name, rank=RANK_PROBE,
-        parameters={"fault": fault, "probe": failure.probe},
+        parameters={"fault": fault, "probe": failure.probe, **more},
     )  # fmt: skip

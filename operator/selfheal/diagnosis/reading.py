@@ -68,6 +68,16 @@ class Container:
         """Tell whether the kubelet calls it ready."""
         return bool(self.status.get("ready"))
 
+    @property
+    def runs_first(self) -> bool:
+        """Tell whether it must end before the others start: an init container, no sidecar."""
+        return self.init and self.spec.get("restartPolicy") != "Always"
+
+    @property
+    def title(self) -> str:
+        """Return kind and name for people."""
+        return f"{'Init container' if self.runs_first else 'Container'} {self.name}"
+
     def resource(self, group: str, name: str) -> str | None:
         """Return a request or limit as written, None when not set."""
         value = dig(self.spec, "resources", group).get(name)

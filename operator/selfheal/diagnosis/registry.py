@@ -5,21 +5,28 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterable, Sequence
 
+from selfheal.api.classes import IncidentClass
 from selfheal.diagnosis import (
     autoscaling,
+    crashes,
     disruption,
+    heap,
+    history,
     images,
     ingresses,
+    jobs,
     memory,
     mounts,
     network,
     permissions,
     probes,
     quota,
+    references,
     resources,
-    restarts,
+    rollouts,
     scheduling,
     services,
+    starts,
     storage,
     webhooks,
 )
@@ -41,14 +48,16 @@ RULES: tuple[Rule, ...] = (
     ingresses.find,
     autoscaling.find,
     disruption.find,
-    restarts.find_missing_objects,
-    restarts.find_start_errors,
-    memory.find_heap_errors,
+    references.find,
+    starts.find,
+    heap.find,
     memory.find_oom_kills,
     memory.find_insufficient,
     resources.find_throttling,
     probes.find,
-    restarts.find_crashes,
+    crashes.find,
+    jobs.find,
+    rollouts.find,
 )
 AROUND: tuple[Rule, ...] = (
     permissions.find,
@@ -63,6 +72,20 @@ AROUND: tuple[Rule, ...] = (
 
 SURE = 0.6
 """Findings below it stand after all others, whatever their rank."""
+
+SYMPTOM = 85
+"""Findings of this rank are left out where a cause is known."""
+
+CERTAIN = 0.8
+_CRASHES = frozenset({
+    IncidentClass.CRASH_LOOP_BACK_OFF, IncidentClass.HIGH_RESTART_COUNT, IncidentClass.JOB_FAILED,
+    IncidentClass.INIT_CONTAINER_FAILED,
+})  # fmt: skip
+_DEADLY = frozenset({
+    IncidentClass.JAVA_OUT_OF_MEMORY, IncidentClass.OOM_KILLED, IncidentClass.INSUFFICIENT_MEMORY,
+    IncidentClass.PERMISSION_DENIED, IncidentClass.NETWORK_BLOCKED, IncidentClass.STORAGE,
+})  # fmt: skip
+"""What a container dies of, and the classes of its death: one finding, not two."""
 
 PATIENCE = dt.timedelta(seconds=30)
 """A pod younger than this may just be starting."""
@@ -79,10 +102,10 @@ def diagnose(bundle: Bundle) -> Sequence[Finding]:
     Every finding quotes at least one item of the bundle by id.
     """
     reading = Reading(bundle=bundle)
-    found = [finding for rule in RULES for finding in rule(reading)]
+    found = [history.annotate(reading, finding) for rule in RULES for finding in rule(reading)]
     wanted = bundle.target.container
     return sorted(
-        found,
+        (finding for finding in found if not _is_symptom(finding, found)),
         key=lambda finding: (
             finding.confidence < SURE,
             finding.rank,
@@ -92,11 +115,37 @@ def diagnose(bundle: Bundle) -> Sequence[Finding]:
     )
 
 
+def _is_symptom(finding: Finding, found: Sequence[Finding]) -> bool:
+    """Tell whether another finding says why: memory for a crash, anything for a failed Job."""
+    if finding.rank >= SYMPTOM:
+        return any(other.rank < SYMPTOM and other.confidence >= SURE for other in found)
+    return finding.class_ in _CRASHES and any(
+        other.class_ in _DEADLY
+        and other.rank < finding.rank
+        and other.confidence >= CERTAIN
+        and other.container in (None, finding.container)
+        for other in found
+    )
+
+
+def list_faults(bundle: Bundle) -> tuple[tuple[IncidentClass, str], ...]:
+    """Return class and cause of every sure finding, cause before symptom; pure."""
+    return tuple(
+        (finding.class_, finding.cause)
+        for finding in diagnose(bundle)
+        if finding.confidence >= SURE
+    )
+
+
 def is_failing(bundle: Bundle) -> bool:
     """Tell whether anything looks unhealthy now: pods, containers, creation of pods, claims."""
     reading = Reading(bundle=bundle)
+    job = jobs.newest(reading)
+    if job is not None and jobs.condition(job.value, "Complete"):
+        return False  # its failed pods were tried again, and it is done
     return (
-        any(_container_fails(entry, bundle.now) for entry in reading.containers)
+        (job is not None and bool(jobs.condition(job.value, "Failed")))
+        or any(_container_fails(entry, bundle.now) for entry in reading.containers)
         or any(_pod_fails(pod, bundle.now) for pod in reading.pods)
         or (not reading.pods and bool(reading.events("FailedCreate")))
         or any(
@@ -116,9 +165,11 @@ def _container_fails(container: Container, now: dt.datetime) -> bool:
     if container.waiting_reason in _HARD_REASONS:
         return True
     ended = parse_time(container.terminated.get("finishedAt"))
-    recently = ended is not None and now - ended <= RECENT
-    again = container.restarts > 0 and not (container.init and container.ready)
-    return recently and (again or container.exit_code not in (None, 0))
+    if ended is None or now - ended > RECENT or (container.init and container.ready):
+        return False
+    if container.ready and container.restarts < crashes.FLAPPING:  # it has got over it
+        return container.terminated.get("reason") == "OOMKilled"
+    return container.restarts > 0 or container.exit_code not in (None, 0)
 
 
 def _pod_fails(pod: Item, now: dt.datetime) -> bool:

@@ -21,7 +21,7 @@ def test_an_oom_kill_is_the_kernels_own_word() -> None:
     assert found[0].confidence == 0.95
     assert found[0].evidence == ("pod/web-1", "counters/web-1/app")
     assert found[0].parameters == {
-        "limit": "64Mi", "request": "32Mi", "workingSetBytes": 6e7, "restarts": 3, "steady": False,
+        "limit": "64Mi", "request": "32Mi", "workingSetBytes": 6e7, "restarts": 3, "steady": False, "leak": False,
     }  # fmt: skip
 
 
@@ -46,14 +46,17 @@ def test_a_heap_error_goes_before_the_crash() -> None:
     text = "INFO start\nException in thread \"main\" java.lang.OutOfMemoryError: Java heap space\n\tat Main.main(Main.java:3)\n"
     status = make.status(restarts=2, waiting="CrashLoopBackOff", last=make.ended(code=1))
     found = registry.diagnose(make.bundle(make.pod(statuses=[status]), make.log(text), make.log(text, previous=False)))
-    assert [finding.class_ for finding in found] == [IncidentClass.JAVA_OUT_OF_MEMORY, IncidentClass.HIGH_RESTART_COUNT]
+    assert [finding.class_ for finding in found] == [IncidentClass.JAVA_OUT_OF_MEMORY], "the crash is its symptom"
     assert found[0].confidence == 0.95
     assert found[0].parameters["signature"] == "java.lang.OutOfMemoryError: Java heap space"
 
 
 def test_a_heap_error_of_a_running_container_is_less_sure() -> None:
-    found = registry.diagnose(make.bundle(make.pod(), make.log("java.lang.OutOfMemoryError: Metaspace", previous=False)))
-    assert found[0].confidence == 0.7
+    own = 'Exception in thread "w1" java.lang.OutOfMemoryError: Metaspace\n\tat a.B.c(D.java:1)'
+    found = registry.diagnose(make.bundle(make.pod(), make.log(own, previous=False)))
+    assert (found[0].confidence, found[0].parameters["fault"]) == (0.8, "NotHeap")
+    talk = make.log("report: 3 x java.lang.OutOfMemoryError: Java heap space in other team's service", previous=False)
+    assert registry.diagnose(make.bundle(make.pod(), talk)) == []
 
 
 def test_an_eviction_for_memory_is_found_once() -> None:
@@ -69,7 +72,7 @@ def test_an_eviction_for_memory_is_found_once() -> None:
     ("message", "matches"),
     [
         ('pods "web-" is forbidden: failed quota: q: must specify limits.memory', True),
-        ("pods is forbidden: exceeded quota: q, requested: limits.memory=1Gi, used: 0", True),
+        ("pods is forbidden: minimum memory usage per Container is 64Mi, but request is 16Mi", True),
         ("pods is forbidden: error looking up service account", False),
     ],
 )

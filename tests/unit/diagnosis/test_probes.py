@@ -148,9 +148,7 @@ def test_liveness_that_kills_before_the_start_is_a_slow_start() -> None:
     killing = make.event("Killing", "Container app failed liveness probe, will be restarted")
     status = make.status(restarts=2, waiting="CrashLoopBackOff", last=make.ended(code=137))
     found = diagnose(container, event, killing, status=status)
-    assert [(entry.class_, entry.parameters["fault"]) for entry in found] == [
-        (IncidentClass.CRASH_LOOP_BACK_OFF, "SlowStart"), (IncidentClass.CRASH_LOOP_BACK_OFF, "Exit"),
-    ]  # fmt: skip
+    assert [(entry.class_, entry.parameters["fault"]) for entry in found] == [(IncidentClass.CRASH_LOOP_BACK_OFF, "SlowStart")]
     assert (found[0].confidence, found[0].evidence) == (0.8, (event.id, "pod/web-1", killing.id))
     unsure = diagnose({**container, "startupProbe": http(8080)}, event, killing, status=status)
     assert unsure[0].confidence == 0.6
