@@ -157,8 +157,15 @@ async def field(say: Say) -> AsyncIterator[Field]:
         await api.close()
 
 
-async def run(faults: Sequence[library.Fault], *, say: Say, rounds: int = 1, at_once: int = AT_ONCE) -> list[Result]:
-    """Run faults, a bounded number at once; results in the same order."""
+async def run(
+    faults: Sequence[library.Fault],
+    *,
+    say: Say,
+    rounds: int = 1,
+    at_once: int = AT_ONCE,
+    note: Callable[[Result], None] = lambda result: None,
+) -> list[Result]:
+    """Run faults, a bounded number at once; results in the same order, and each to ``note`` when it is there."""
     slots = asyncio.Semaphore(at_once)
     done = 0
 
@@ -170,6 +177,7 @@ async def run(faults: Sequence[library.Fault], *, say: Say, rounds: int = 1, at_
                 begun = time.monotonic()
                 result = await run_one(ground, fault, rounds=rounds)
             done += 1
+            note(result)
             said = result.trouble or (result.best.class_.value if result.best else "nothing found")
             say(f"  [{done}/{len(faults)}] {fault.name}: {said} ({time.monotonic() - begun:.0f} s)")
             return result
