@@ -317,6 +317,11 @@ class Cluster(Protocol):
     async def find_object(self, namespace: str, ref: TargetRef) -> Mapping[str, Any] | None:
         """Read one object."""
 
+    async def find_manifest(
+        self, namespace: str, api_version: str, kind: str, name: str
+    ) -> Mapping[str, Any] | None:
+        """Read one object of any kind that a fix may edit; None where there is none."""
+
     async def list_targets(self, namespace: str) -> Sequence[TargetRef]:
         """Return the workloads of a namespace, owners only."""
 

@@ -118,6 +118,13 @@ class FakeCluster:
         self._check()
         return copy.deepcopy(self.objects.get((namespace, ref.kind, ref.name)))
 
+    async def find_manifest(
+        self, namespace: str, api_version: str, kind: str, name: str
+    ) -> Mapping[str, Any] | None:
+        """Read one object."""
+        self._check()
+        return copy.deepcopy(self.objects.get((namespace, kind, name)))
+
     async def list_targets(self, namespace: str) -> Sequence[TargetRef]:
         """Return the workloads of a namespace in the order of kind and name."""
         self._check()

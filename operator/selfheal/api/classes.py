@@ -35,3 +35,10 @@ class IncidentClass(enum.StrEnum):
     INGRESS_BACKEND = "IngressBackend"
     ADMISSION_WEBHOOK_FAILED = "AdmissionWebhookFailed"
     UNKNOWN = "Unknown"
+
+
+EDITED_KINDS = (
+    "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod", "Service",
+    "PersistentVolumeClaim", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Ingress", "Role",
+)  # fmt: skip
+"""Kinds that a fix may edit by default; the guards say which of their fields (docs/policy.md)."""

@@ -7,7 +7,7 @@ import enum
 
 from pydantic import Field
 
-from selfheal.api import meta
+from selfheal.api import classes, meta
 from selfheal.api.incident import Phase, Priority
 
 KIND = "SelfHealingPolicy"
@@ -333,7 +333,7 @@ class GuardsSpec(meta.Model):
         default=[], description="Namespaces; none: those of the mappings."
     )
     kinds: list[str] = Field(
-        default=["Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod"],
+        default=list(classes.EDITED_KINDS),
         description="Kinds that may be edited.",
     )
     max_memory: meta.Quantity = Field(default="4Gi", description="Highest memory limit set.")

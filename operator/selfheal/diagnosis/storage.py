@@ -10,10 +10,12 @@ from selfheal.api.classes import IncidentClass
 from selfheal.diagnosis import reference, scheduling
 from selfheal.diagnosis.evidence import Finding, Item, ItemKind
 from selfheal.diagnosis.reading import (
+    RECENT,
     Container,
     Reading,
     dig,
     is_leftover,
+    parse_time,
     pod_claims,
     quote,
     stated,
@@ -125,7 +127,9 @@ def _is_awaited(reading: Reading) -> bool:
 def _evictions(reading: Reading) -> Iterator[Finding]:
     """Evictions for a full emptyDir or too much local storage; the pod's record tells."""
     said: list[tuple[str, str]] = [
-        (event.id, str(event.value.get("message", ""))) for event in reading.events("Evicted")
+        (event.id, str(event.value.get("message", "")))
+        for event in reading.events("Evicted")
+        if reading.bundle.now - (parse_time(event.value.get("at")) or reading.bundle.now) <= RECENT
     ]
     said += [
         (pod.id, str(dig(pod.value, "status").get("message") or ""))

@@ -239,6 +239,7 @@ class WorkloadFacts:
     rollout_failed: str | None = None
     pods: tuple[PodFacts, ...] = ()
     warnings: tuple[EventFacts, ...] = ()
+    faults: tuple[tuple[IncidentClass, str], ...] = ()  # classes and causes, where looked for
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime as dt
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
@@ -11,12 +12,13 @@ from selfheal import ports
 from selfheal.api.classes import IncidentClass
 from selfheal.api.incident import Phase
 from selfheal.api.policy import DeliveryStrategy
+from selfheal.diagnosis import registry
 from selfheal.domain import effects, errors, phases
 from selfheal.domain.facts import DuplicateFacts, PullRequestState, TicketFacts
-from selfheal.engine import documents
+from selfheal.engine import documents, related
 from selfheal.engine.context import Context
 from selfheal.engine.deps import require_code, require_tracker
-from selfheal.remediation import compare, serialise
+from selfheal.remediation import serialise
 from selfheal.verification import contract
 
 Reader = Callable[[Context], Awaitable[dict[str, Any]]]
@@ -195,8 +197,7 @@ async def read_carries_change(context: Context) -> dict[str, Any]:
     if stored is None or "proposal" not in stored.content:
         return {**found, "carries_change": False}
     proposal = serialise.proposal_from_json(stored.content["proposal"])
-    after = stored.content["after"]
-    carries = compare.carries_change(workload.manifest, after, proposal.edits)
+    carries = await related.carries_change(context, workload.manifest, stored.content, proposal)
     return {**found, "carries_change": carries}
 
 
@@ -208,6 +209,11 @@ async def read_checks(context: Context) -> dict[str, Any]:
     if workload is None or not workload.exists:
         return {**found, "checks": None}
     names = check_names(context, diagnosis.class_ if diagnosis else None)
+    if contract.looks_for_faults(names) and context.status.target is not None:
+        bundle = await context.deps.cluster.collect_evidence(
+            context.namespace, context.status.target, context.now
+        )
+        workload = dataclasses.replace(workload, faults=registry.list_faults(bundle))
     results = contract.evaluate(names, workload, since=_since(context), now=context.now)
     return {**found, "checks": tuple(results)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -147,6 +148,7 @@ async def _diagnosis(
     best = settled.finding
     class_ = best.class_ if best else IncidentClass.UNKNOWN
     workload = await context.deps.cluster.observe_workload(context.namespace, bundle.target)
+    workload = dataclasses.replace(workload, faults=registry.list_faults(bundle))
     checks = contract.evaluate(
         contract.checks_for(class_), workload,
         since=context.now - context.spec.verification.stable_for, now=context.now,

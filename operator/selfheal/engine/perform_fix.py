@@ -11,7 +11,7 @@ from selfheal.diagnosis.evidence import Bundle, Finding
 from selfheal.domain import errors
 from selfheal.domain.effects import Effect
 from selfheal.domain.facts import ProposalFacts
-from selfheal.engine import documents, placing, sources
+from selfheal.engine import documents, placing, related, sources
 from selfheal.engine.context import Context
 from selfheal.engine.deps import require_code
 from selfheal.engine.outcome import NO_USAGE, Outcome, add_usage
@@ -82,7 +82,7 @@ async def _generate(
     )  # fmt: skip
     index = choice.answer.choice if choice.answer is not None else 0
     ordered = [proposals[index], *proposals[:index], *proposals[index + 1 :]]
-    proposal, after = await _prove_first(context, mapped, located, ordered, live)
+    proposal, after, others = await _prove_first(context, mapped, located, ordered, live)
     explanation = choice.answer.rationale if choice.answer is not None else ""
     facts = _facts(name, proposal, base)
     await store_document(
@@ -91,6 +91,7 @@ async def _generate(
             "facts": documents.proposal_facts_to_json(facts),
             "proposal": serialise.proposal_to_json(proposal),
             "after": after,
+            "related": others,
             "explanation": explanation,
             "original": {
                 path: tree.files[path].decode() for path in proposal.files if path in tree.files
@@ -120,7 +121,7 @@ async def _prove_first(
     located: Located,
     proposals: Sequence[Proposal],
     live: Mapping[str, Any],
-) -> tuple[Proposal, Mapping[str, Any]]:
+) -> tuple[Proposal, Mapping[str, Any], list[dict[str, Any]]]:
     """Return the first proposal that passes every proof; raises the last refusal."""
     refusal: Refusal | None = None
     for proposal in proposals:
@@ -137,8 +138,8 @@ async def _prove(
     located: Located,
     proposal: Proposal,
     live: Mapping[str, Any],
-) -> tuple[Proposal, Mapping[str, Any]]:
-    """Prove a proposal; return it as edits of real files, and what the source then renders to."""
+) -> tuple[Proposal, Mapping[str, Any], list[dict[str, Any]]]:
+    """Prove a proposal; return it as edits of real files, and what target and others become."""
     source, files = located.source, located.files
     guards.check_proposal(
         proposal,
@@ -156,18 +157,21 @@ async def _prove(
         if (edit.file, edit.document) == (source.file, source.document)
     ]
     compare.check_equivalence(rendered_before=before, rendered_after=after, live=live, edits=edits)
+    others = await related.prove(context, files, proposal, source)
     if located.roots:
         placed = await placing.place(context.deps.renderer, located, proposal)
         proposal, after = placed.proposal, placed.manifest
         guards.check_files(
             proposal, guards=context.spec.guards, mapped_path=mapped.path, files=located.tree
         )
+    if not edits:  # the target stays as it is
+        return proposal, after, others
     answer = await context.deps.cluster.dry_run_update(
         compare.intended_manifest(live, proposal, source)
     )
     if not answer.accepted:
         raise Refusal("DryRunRefused", f"The API server refuses the change: {answer.message}")
-    return proposal, after
+    return proposal, after, others
 
 
 def _rendered(files: Mapping[str, bytes], path: str, source: Source) -> Mapping[str, Any]:

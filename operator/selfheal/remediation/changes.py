@@ -77,8 +77,18 @@ def compare_values(before: Any, after: Any, path: Path = ()) -> Iterator[Leaf]:
     one, other = by_name(before), by_name(after)
     if one is not None and other is not None:
         yield from compare_values(one, other, path)
+    elif _aligned(before, after):
+        for index, pair in enumerate(zip(before, after, strict=True)):
+            yield from compare_values(*pair, (*path, index))
     elif not documents.same(before, after):
         yield from _split(before, after, path)
+
+
+def _aligned(before: Any, after: Any) -> bool:
+    """Tell whether two lists of mappings without names have as many entries each."""
+    if not isinstance(before, list) or not isinstance(after, list) or len(before) != len(after):
+        return False
+    return bool(before) and all(isinstance(one, Mapping) for one in (*before, *after))
 
 
 def _split(before: Any, after: Any, path: Path) -> Iterator[Leaf]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import posixpath
 from collections.abc import Mapping
 from typing import Any
 
 from selfheal.diagnosis.evidence import Bundle, Finding
-from selfheal.remediation import diff, editing, workloads
-from selfheal.remediation.edits import Edit, Operation, PathStep, Proposal, Source
+from selfheal.remediation import diff, documents, editing, finding_source, rendered, workloads
+from selfheal.remediation.edits import Edit, Operation, PathStep, Proposal, Refusal, Source
 from selfheal.verification import contract
 
 
@@ -43,7 +44,57 @@ class Draft:
         value = new
         for step in reversed(path[depth + 1 :]):
             value = {step: value}
+        if path[depth] in (self.look(path[:depth]) or {}):  # there, but empty
+            return self._edit(path[: depth + 1], Operation.SET, None, value, reason)
         return self._edit(path[: depth + 1], Operation.ADD, None, value, reason)
+
+    def replace(self, path: tuple[PathStep, ...], old: Any, new: Any, reason: str) -> Edit:
+        """Return the edit of a value that earlier edits of the same proposal have changed."""
+        return self._edit(path, Operation.SET, old, new, reason)
+
+    def add_document(self, manifest: Mapping[str, Any], reason: str) -> Edit:
+        """Return the edit that adds a document at the end of the source's file."""
+        if rendered.is_virtual(self.source.file):
+            raise Refusal(
+                "SourceNotEditable",
+                f"{self.finding.cause} {workloads.describe(manifest)} has to be added to the "
+                "sources that are rendered, which is for a person.",
+            )
+        number = len(documents.parse(self.files[self.source.file], self.source.file).values)
+        return Edit(
+            file=self.source.file, document=number, path=(), operation=Operation.ADD, old=None,
+            new=manifest, reason=reason,
+        )  # fmt: skip
+
+    def after(self, edit: Edit) -> Draft:
+        """Return the draft as an edit of its source leaves it."""
+        value = editing.apply_to_value(documents.copy_plain(self.source.manifest), edit)
+        return dataclasses.replace(self, source=dataclasses.replace(self.source, manifest=value))
+
+    def other(self, api_version: str, kind: str, name: str) -> Draft:
+        """Return the draft of another object, looked for beside the source first.
+
+        Refusal ``OtherNotFound`` where no file declares it, or more than one does.
+        """
+        wanted = {"apiVersion": api_version, "kind": kind, "metadata": {"name": name}}
+        if workloads.describe(self.source.manifest) == workloads.describe(wanted):
+            return self
+        refusal = None
+        for path in (self.source.file, posixpath.dirname(self.source.file), ""):
+            try:
+                source = finding_source.find_source(
+                    self.files, path=path, manifest=wanted, namespace=self.bundle.namespace
+                )
+            except Refusal as refused:
+                refusal = refused
+                if refused.reason != "SourceNotFound":
+                    break
+            else:
+                return dataclasses.replace(self, source=source)
+        raise Refusal(
+            "OtherNotFound",
+            f"{self.finding.cause} {kind} {name} would have to be changed. {refusal}",
+        )
 
     def _edit(
         self, path: tuple[PathStep, ...], operation: Operation, old: Any, new: Any, reason: str

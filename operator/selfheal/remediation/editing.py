@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 import yaml_edit
 
-from selfheal.remediation import documents
+from selfheal.remediation import documents, growing
 from selfheal.remediation.edits import Edit, Operation, PathStep, Refusal
 
 _ANCHOR = re.compile(r"&\S+[ \t]+")
@@ -35,12 +35,18 @@ def apply_edits(files: Mapping[str, bytes], edits: Iterable[Edit]) -> dict[str, 
 def apply_edit(content: bytes, edit: Edit) -> bytes:
     """Make one edit; Refusal ``EditImpossible`` when no way keeps everything else as it is."""
     before = documents.parse(content, edit.file)
+    if not edit.path:
+        return growing.append_document(before, edit)
     if edit.document >= len(before.values):
         raise Refusal("EditImpossible", f"{edit.file} has no document {edit.document}.")
     value = documents.copy_plain(before.values[edit.document])
     intended = list(before.values)
     intended[edit.document] = apply_to_value(value, edit)
-    ways: tuple[Callable[[documents.File, Edit], str | None], ...] = (_in_place, _by_library)
+    ways: tuple[Callable[[documents.File, Edit], str | None], ...] = (
+        _in_place,
+        growing.append_items,
+        _by_library,
+    )
     for way in ways:
         text = way(before, edit)
         if text is not None and _accept(before, text, intended, edit):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 from selfheal.diagnosis import reference
+from selfheal.remediation import object_rules
 from selfheal.remediation.changes import Leaf
 from selfheal.remediation.edits import Refusal
 
@@ -85,9 +86,15 @@ RULES: tuple[tuple[str, str, Rule], ...] = (
 _COMPILED = tuple((re.compile(pattern), reason, rule) for pattern, reason, rule in RULES)
 
 
-def check_leaf(leaf: Leaf, name: str) -> None:
+def check_leaf(leaf: Leaf, name: str, kind: str = "") -> None:
     """Raise Refusal when a changed value is not one that a fix may change like this."""
     path = "/".join(str(step) for step in leaf.path)
+    special = object_rules.find_rule(leaf, kind)
+    if special is not None:
+        why = special[1](leaf)
+        if why is not None:
+            raise Refusal(special[0], f"{name} {path}: {why}.")
+        return
     for pattern, reason, rule in _COMPILED:
         if pattern.fullmatch(path):
             why = rule(leaf)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from selfheal.api.meta import parse_quantity
 from selfheal.api.policy import GuardsSpec
-from selfheal.remediation import changes, diff, field_rules, rendering
+from selfheal.remediation import changes, diff, field_rules, object_rules, rendering
 from selfheal.remediation.changes import DocumentChange
 from selfheal.remediation.edits import Proposal, Refusal
 
@@ -21,7 +21,6 @@ _KIND_RULES: Mapping[str, tuple[str, str]] = {
     "ResourceQuota": ("WeakensQuota", "a quota"),
     "LimitRange": ("WeakensQuota", "a limit range"),
     "NetworkPolicy": ("WeakensNetworkPolicy", "a network policy"),
-    "Role": ("WidensRBAC", "permissions"),
     "ClusterRole": ("WidensRBAC", "permissions"),
     "RoleBinding": ("WidensRBAC", "permissions"),
     "ClusterRoleBinding": ("WidensRBAC", "permissions"),
@@ -50,8 +49,8 @@ def check_proposal(
         raise Refusal("NothingChanged", "The proposal changes no document, only its form.")
     for change in found:
         _check_document(change, guards, namespace)
-        for leaf in change.leaves():
-            field_rules.check_leaf(leaf, change.name)
+        for leaf in change.leaves() if change.before is not None else ():
+            field_rules.check_leaf(leaf, change.name, str(change.manifest.get("kind")))
             _check_cap(leaf, change.name, guards)
     _check_one_application(found)
     _check_declared(found, proposal)
@@ -118,8 +117,7 @@ def _check_document(change: DocumentChange, guards: GuardsSpec, namespace: str) 
     own = (change.after.get("metadata") or {}).get("namespace", namespace)
     if own != namespace:
         raise Refusal("AnotherNamespace", f"{change.name} is in {own}, not in {namespace}.")
-    if change.before is None:
-        raise Refusal("NewDocument", f"{change.name} would be new; no fix of a class needs that.")
+    object_rules.check_document(change)
 
 
 def _check_cap(leaf: changes.Leaf, name: str, guards: GuardsSpec) -> None:

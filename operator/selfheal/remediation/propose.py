@@ -7,7 +7,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from selfheal.api.classes import IncidentClass
 from selfheal.api.policy import GuardsSpec
 from selfheal.diagnosis.evidence import Bundle, Finding
-from selfheal.remediation import image_fix, memory_fix, probe_fix
+from selfheal.remediation import (
+    around_fix,
+    cpu_fix,
+    for_people,
+    image_fix,
+    memory_fix,
+    probe_fix,
+    pull_secret_fix,
+    quota_fix,
+    role_fix,
+    scheduling_fix,
+    service_fix,
+    storage_fix,
+)
 from selfheal.remediation.drafts import Draft
 from selfheal.remediation.edits import Proposal, Refusal, Source
 from selfheal.remediation.finding_source import find_source
@@ -20,6 +33,20 @@ FIXES: Mapping[IncidentClass, Fix] = {
     IncidentClass.OOM_KILLED: memory_fix.propose,
     IncidentClass.INVALID_IMAGE_TAG: lambda draft, _: image_fix.propose_tag(draft),
     IncidentClass.IMAGE_PULL_BACK_OFF: lambda draft, _: image_fix.propose_repository(draft),
+    IncidentClass.REGISTRY_AUTH: lambda draft, _: pull_secret_fix.propose(draft),
+    IncidentClass.CPU_THROTTLING: cpu_fix.propose,
+    IncidentClass.STORAGE: storage_fix.propose,
+    IncidentClass.NODE_EXHAUSTION: scheduling_fix.propose_request,
+    IncidentClass.UNSCHEDULABLE: lambda draft, _: scheduling_fix.propose_label(draft),
+    IncidentClass.QUOTA_EXCEEDED: lambda draft, _: quota_fix.propose(draft),
+    IncidentClass.SERVICE_ENDPOINTS: lambda draft, _: service_fix.propose(draft),
+    IncidentClass.PERMISSION_DENIED: lambda draft, _: role_fix.propose(draft),
+    IncidentClass.AUTOSCALER_FAILED: lambda draft, _: around_fix.propose_autoscaler(draft),
+    IncidentClass.DISRUPTION_BUDGET_BLOCKED: lambda draft, _: around_fix.propose_budget(draft),
+    IncidentClass.INGRESS_BACKEND: lambda draft, _: around_fix.propose_ingress(draft),
+    IncidentClass.VOLUME_MOUNT_FAILED: lambda draft, _: around_fix.propose_mount(draft),
+    IncidentClass.NETWORK_BLOCKED: lambda draft, _: for_people.network(draft),
+    IncidentClass.ADMISSION_WEBHOOK_FAILED: lambda draft, _: for_people.webhook(draft),
     IncidentClass.FAILED_HEALTH_CHECK: lambda draft, _: probe_fix.propose(draft),
 }
 

@@ -37,9 +37,22 @@ _CONTRACTS: Mapping[IncidentClass, tuple[str, ...]] = {
     IncidentClass.INVALID_IMAGE_TAG: (*_BASE, IMAGE),
     IncidentClass.REGISTRY_AUTH: (*_BASE, IMAGE),
     IncidentClass.CPU_THROTTLING: (*_BASE, THROTTLING),
-    IncidentClass.STORAGE: (*_BASE, SCHEDULED),
+    IncidentClass.STORAGE: (*_BASE, SCHEDULED, NO_EVICTION),
     IncidentClass.NODE_EXHAUSTION: (*_BASE, SCHEDULED),
+    IncidentClass.UNSCHEDULABLE: (*_BASE, SCHEDULED),
+    IncidentClass.QUOTA_EXCEEDED: _BASE,
+    IncidentClass.SERVICE_ENDPOINTS: (*_BASE, "ServiceEndpointsCleared"),
+    IncidentClass.PERMISSION_DENIED: (*_BASE, "PermissionDeniedCleared"),
+    IncidentClass.AUTOSCALER_FAILED: (ROLLOUT, "AutoscalerFailedCleared"),
+    IncidentClass.DISRUPTION_BUDGET_BLOCKED: (*_BASE, "DisruptionBudgetBlockedCleared"),
+    IncidentClass.VOLUME_MOUNT_FAILED: _BASE,
+    IncidentClass.NETWORK_BLOCKED: (*_BASE, "NetworkBlockedCleared"),
+    IncidentClass.INGRESS_BACKEND: (ROLLOUT, "IngressBackendCleared"),
+    IncidentClass.ADMISSION_WEBHOOK_FAILED: _BASE,
 }
+_CLEARED = "Cleared"
+"""``<class>Cleared``: the evidence, taken again, shows no fault of this class any more."""
+
 _IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName"})
 _RUN_TO_END = frozenset({"Job", "CronJob"})
 
@@ -69,7 +82,7 @@ def evaluate(
     begin = None if since is None else min(since, now)
     results = []
     for name in names:
-        check = _CHECKS.get(name)
+        check = _CHECKS.get(name) or _cleared_check(name)
         if check is None:
             message = f"There is no check named {name}."
             results.append(CheckResult(name=name, holds=False, message=message))
@@ -77,6 +90,25 @@ def evaluate(
         holds, message, final = check(workload, begin)
         results.append(CheckResult(name=name, holds=holds, message=message, final=final))
     return tuple(results)
+
+
+def looks_for_faults(names: Sequence[str]) -> bool:
+    """Tell whether checks need the faults of a fresh diagnosis."""
+    return any(_cleared_check(name) is not None for name in names)
+
+
+def _cleared_check(name: str) -> Check | None:
+    wanted = name.removesuffix(_CLEARED)
+    if wanted == name or wanted not in set(IncidentClass):
+        return None
+
+    def check(workload: WorkloadFacts, since: dt.datetime | None) -> Verdict:
+        for class_, cause in workload.faults:
+            if class_.value == wanted:
+                return False, cause, False
+        return True, f"No fault of class {wanted} is found any more.", False
+
+    return check
 
 
 def _current(workload: WorkloadFacts) -> Iterator[PodFacts]:

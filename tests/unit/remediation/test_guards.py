@@ -88,7 +88,7 @@ LIMITS = "          limits:\n            memory: 64Mi\n            cpu: 0.5\n"
         ("      - name: setup\n", "      - name: evil\n        image: a:1\n      - name: setup\n", "ChangeNotAllowed"),
         ("      - name: setup\n", "      - name: app\n", "ChangeNotAllowed"),
         ("  labels: {app: web}\nspec", "  labels: {app: web, x: y}\nspec", "ChangeNotAllowed"),
-        ("spec: {selector: {app: web}", "spec: {selector: {app: api}", "KindNotAllowed"),
+        ("spec: {selector: {app: web}", "spec: {selector: {app: api}", "AnotherApplication"),
         ("# the shop's front", "# another word", "NothingChanged"),
     ],
 )  # fmt: skip
@@ -127,7 +127,7 @@ def test_paths_that_leave_the_root_or_reach_pipelines_are_refused(file: str, rea
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        ("ResourceQuota", "WeakensQuota"), ("LimitRange", "WeakensQuota"), ("NetworkPolicy", "WeakensNetworkPolicy"), ("Role", "WidensRBAC"),
+        ("ResourceQuota", "WeakensQuota"), ("LimitRange", "WeakensQuota"), ("NetworkPolicy", "WeakensNetworkPolicy"), ("ClusterRole", "WidensRBAC"),
         ("ClusterRoleBinding", "WidensRBAC"), ("Secret", "TouchesSecret"), ("ConfigMap", "KindNotAllowed"),
     ],
 )  # fmt: skip

@@ -51,6 +51,18 @@ class KubeCluster:
             return None
         return {"apiVersion": kinds.KNOWN[ref.kind][0], "kind": ref.kind} | dict(stored)
 
+    async def find_manifest(
+        self, namespace: str, api_version: str, kind: str, name: str
+    ) -> Mapping[str, Any] | None:
+        """Read one object of any kind; None where there is none. Secrets are never read."""
+        if kind == "Secret":
+            return None
+        path = await self._kinds.find_path(api_version, kind, namespace, name)
+        stored = await self._api.find(path) if path else None
+        if stored is None:
+            return None
+        return {"apiVersion": api_version, "kind": kind} | dict(stored)
+
     async def list_targets(self, namespace: str) -> Sequence[TargetRef]:
         """Return workloads that nothing else controls, at most 500 of a kind."""
         listed = await asyncio.gather(

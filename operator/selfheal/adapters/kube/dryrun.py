@@ -34,6 +34,7 @@ _SERVER_OWNED = ("uid", "resourceVersion", "creationTimestamp", "managedFields",
                  "selfLink", "ownerReferences", "deletionTimestamp")  # fmt: skip
 _JOB_LABELS = ("controller-uid", "batch.kubernetes.io/controller-uid", "job-name",
                "batch.kubernetes.io/job-name")  # fmt: skip
+_NEW = ("PersistentVolumeClaim",)  # kinds of which a fix may add an object
 _ASKS = (400, 403, 422)  # statuses by which a request is refused for what it holds
 
 
@@ -51,11 +52,14 @@ async def update(
     if path is None:
         return ports.DryRun(accepted=False, message=f"no matches for kind {kind} in {api_version}")
     answer = await api.exchange("PUT", path, query=_QUERY, body=dict(manifest))
+    if answer.status == 404 and kind in _NEW and not metadata.get("uid"):
+        return await _create(api, finder, manifest)
     result = _read(answer, "PUT", path)
     if result.accepted or not _IMMUTABLE.search(result.message):
         return result
-    if kind == "PersistentVolumeClaim":
-        return result  # a bound claim holds data: never replaced
+    bound = (manifest.get("spec") or {}).get("volumeName")
+    if kind == "PersistentVolumeClaim" and bound:
+        return result  # it holds data: never replaced
     path = await finder.find_path(api_version, kind, namespace) or ""
     created = _read(
         await api.exchange("POST", path, query=_QUERY, body=as_new(manifest)), "POST", path
@@ -64,6 +68,18 @@ async def update(
         return created
     note = f"{REPLACE}: {result.message}"
     return ports.DryRun(accepted=True, message=note, warnings=(note, *created.warnings))
+
+
+async def _create(
+    api: connection.Connection, finder: kinds.Kinds, manifest: Mapping[str, Any]
+) -> ports.DryRun:
+    """Dry run of a create: an object without a uid does not exist yet."""
+    metadata = manifest["metadata"]
+    path = await finder.find_path(
+        str(manifest["apiVersion"]), str(manifest["kind"]), str(metadata.get("namespace", ""))
+    )
+    answer = await api.exchange("POST", path or "", query=_QUERY, body=dict(manifest))
+    return _read(answer, "POST", path or "")
 
 
 def _read(answer: connection.Answer, method: str, path: str) -> ports.DryRun:

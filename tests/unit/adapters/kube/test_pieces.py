@@ -357,10 +357,19 @@ async def test_a_create_that_is_refused_too_is_the_answer() -> None:
     assert not (await ask(api, workload("Job", "batch/v1"))).accepted
 
 
-async def test_a_claim_is_never_replaced() -> None:
-    api = Answers(answer(422, "spec is immutable after creation"))
-    assert not (await ask(api, workload("PersistentVolumeClaim", "v1"))).accepted
+async def test_a_bound_claim_is_never_replaced() -> None:
+    api = Answers(answer(422, "spec is immutable after creation"), answer(201))
+    claim = workload("PersistentVolumeClaim", "v1")
+    assert not (await ask(api, claim | {"spec": {"volumeName": "pv-1"}})).accepted
     assert len(api.asked) == 1
+    api = Answers(answer(422, "spec is immutable after creation"), answer(201))
+    assert (await ask(api, claim)).warnings[0].startswith(dryrun.REPLACE)
+
+
+async def test_a_claim_that_is_new_is_created() -> None:
+    api = Answers(answer(404, "not found"), answer(201))
+    assert (await ask(api, workload("PersistentVolumeClaim", "v1"))).accepted
+    assert [one[0] for one in api.asked] == ["PUT", "POST"]
 
 
 async def test_a_webhook_without_dry_runs_is_a_risk_not_a_refusal() -> None:
