@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 
+from hack.cluster import binaries
 from hack.sandbox import processes
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -74,6 +75,8 @@ def ready(url: str) -> bool:
 
 def up() -> int:
     """Start what does not run, and wait until it answers. May be repeated."""
+    for module in binaries.RENDERERS:
+        binaries.build(module)  # delivery renders with them
     STATE.mkdir(parents=True, exist_ok=True)
     (STATE / "delivery").mkdir(exist_ok=True)
     env = {**os.environ, "KUBECTL": str(ROOT / ".cluster" / "kubectl")}

@@ -15,6 +15,8 @@ import tempfile
 import threading
 import urllib.error
 
+from hack.cluster import binaries
+from hack.sandbox.delivery.units import Unit, find_units
 from hack.sandbox.github import client
 
 IMMUTABLE = "field is immutable"
@@ -68,32 +70,45 @@ class Delivery:
             for path, content in files.items():
                 (root / path).parent.mkdir(parents=True, exist_ok=True)
                 (root / path).write_bytes(content)
-            problems = [p for p in (self.apply_unit(unit) for unit in units(root)) if p]
+            found = find_units(root, self.words.path)
+            problems = [p for p in (APPLY[unit.kind](self, unit) for unit in found) if p]
         return "; ".join(problems) or None
 
-    def apply_unit(self, unit: list[str]) -> str | None:
-        done = self.kubectl("apply", "--server-side", "--field-manager=sandbox-delivery", "--force-conflicts", *unit)
+    def apply_file(self, unit: Unit) -> str | None:
+        return self.apply_manifests(unit.path.read_text())
+
+    def apply_overlay(self, unit: Unit) -> str | None:
+        program = binaries.path("kustomize", binaries.KUSTOMIZE)
+        done = self.run_program(str(program), "build", str(unit.path))
+        return self.apply_manifests(done.stdout) if not done.returncode else done.stderr.strip()
+
+    def apply_manifests(self, text: str) -> str | None:
+        done = self.kubectl(
+            "apply", "--server-side", "--field-manager=sandbox-delivery", "--force-conflicts", "-f", "-", stdin=text
+        )
         if done.returncode and IMMUTABLE in done.stderr:
-            done = self.kubectl("replace", "--force", *unit)
+            done = self.kubectl("replace", "--force", "-f", "-", stdin=text)
         return done.stderr.strip() if done.returncode else None
 
-    def kubectl(self, *words: str) -> subprocess.CompletedProcess[str]:
-        binary = os.environ.get("KUBECTL", "kubectl")
+    def apply_release(self, unit: Unit) -> str | None:
+        """Install or upgrade a release with Helm itself, as a pipeline does."""
+        values = [word for path in unit.values for word in ("--values", str(path))]
+        words = ["upgrade", "--install", unit.release, str(unit.path), "--namespace", unit.namespace, *values]
+        program = str(binaries.path("helm", binaries.HELM))
+        done = self.run_program(program, *words)
+        if done.returncode and IMMUTABLE in done.stderr:
+            done = self.run_program(program, *words, "--force")
+        return done.stderr.strip() if done.returncode else None
+
+    def kubectl(self, *words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        return self.run_program(os.environ.get("KUBECTL", "kubectl"), *words, stdin=stdin)
+
+    def run_program(self, *words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, "KUBECONFIG": self.words.kubeconfig}
-        return subprocess.run([binary, *words], capture_output=True, text=True, env=env, check=False)
+        return subprocess.run(words, input=stdin, capture_output=True, text=True, env=env, check=False)
 
 
-def units(root: pathlib.Path) -> list[list[str]]:
-    """What is applied in one go: a folder with a kustomization, else each file."""
-    found: list[list[str]] = []
-    covered: list[pathlib.Path] = []
-    for kustomization in sorted(root.rglob("kustomization.yaml")):
-        found.append(["-k", str(kustomization.parent)])
-        covered.append(kustomization.parent)
-    for path in sorted(root.rglob("*")):
-        if path.suffix in (".yaml", ".yml") and not any(folder in path.parents for folder in covered):
-            found.append(["-f", str(path)])
-    return found
+APPLY = {"file": Delivery.apply_file, "kustomize": Delivery.apply_overlay, "helm": Delivery.apply_release}
 
 
 def main() -> int:

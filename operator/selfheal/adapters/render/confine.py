@@ -18,8 +18,11 @@ import sys
 CANNOT_CONFINE = 120
 """Exit code where the confinement itself failed."""
 CPU_SECONDS = 20
+ADDRESS_BYTES = 1792 << 20
+"""Address space; a Go program reserves 1.3 GiB of it that it never touches, the rest is heap."""
 DATA_BYTES = 384 << 20
-"""Private writable memory; the renderers need 60 to 120 MiB for large sources."""
+"""Private writable memory. Go may turn a reservation into memory past this limit, not past the one
+above; the renderers need 60 to 120 MiB for large sources."""
 HEAP_TARGET = "200MiB"
 """From here on Go collects its garbage harder."""
 OPEN_FILES = 256
@@ -99,6 +102,7 @@ def limit_resources() -> None:
     """Bound processor time, memory, open files; nothing is written, not even a core."""
     for name, value in (
         (resource.RLIMIT_CPU, CPU_SECONDS),
+        (resource.RLIMIT_AS, ADDRESS_BYTES),
         (resource.RLIMIT_DATA, DATA_BYTES),
         (resource.RLIMIT_NOFILE, OPEN_FILES),
         (resource.RLIMIT_FSIZE, 0),
