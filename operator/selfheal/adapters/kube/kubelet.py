@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 
-from selfheal.adapters.kube import connection, failures, kinds, rollout
+from selfheal.adapters.kube import connection, failures, kinds, rollout, targets
 from selfheal.domain import errors
 
 DEADLINE = 5.0
@@ -30,11 +30,18 @@ _SERIES_READ = (_PERIODS, _THROTTLED, _WORKING_SET)
 _SERIES = re.compile(r"^(\w+)\{([^}]*)\}\s+(\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
+# What a kubelet serves, the cheapest first: megabytes of cAdvisor's series take it seconds.
+_RESOURCE, _CADVISOR, _SUMMARY = "/metrics/resource", "/metrics/cadvisor", "/stats/summary"
+
 Key = tuple[str, str]
 
 
 class Kubelets:
-    """Reads counters of pods from their nodes; each node's answer is kept for 5 s."""
+    """Reads counters of pods from their nodes; each node's answer is kept for 5 s.
+
+    Throttling is asked for only where a container has a CPU limit, volumes only where a pod mounts
+    a claim.
+    """
 
     def __init__(
         self,
@@ -45,8 +52,8 @@ class Kubelets:
     ) -> None:
         """Take a connection; ``insecure`` accepts any certificate, where a policy says so."""
         self._api, self._insecure, self._monotonic = api, insecure, monotonic
-        self._cache: dict[str, tuple[float, str, str]] = {}
-        self._asked: dict[str, asyncio.Lock] = {}
+        self._cache: dict[tuple[str, str], tuple[float, str]] = {}
+        self._asked: dict[tuple[str, str], asyncio.Lock] = {}
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -59,47 +66,37 @@ class Kubelets:
         self, pods: Sequence[Mapping[str, Any]]
     ) -> tuple[dict[Key, rollout.Counters], list[dict[str, Any]], list[str]]:
         """Return counters by (pod, container), volumes, and what could not be had."""
-        nodes = sorted({str((pod.get("spec") or {}).get("nodeName") or "") for pod in pods} - {""})
-        texts = await asyncio.gather(*(self._ask(node) for node in nodes[:MAX_NODES]))
+        wanted = [(node, path) for node, paths in _needs(pods).items() for path in sorted(paths)]
+        texts = await asyncio.gather(*(self._ask(node, path) for node, path in wanted))
         counters: dict[Key, rollout.Counters] = {}
         volumes: list[dict[str, Any]] = []
-        gaps: list[str] = []
-        for metrics, summary, gap in texts:
-            gaps += [gap] if gap else []
-            found, mounted = parse_summary(summary, pods)
-            volumes += mounted
-            for key, one in parse_metrics(metrics, pods).items():
-                working_set = one.working_set
-                if working_set is None and key in found:
-                    working_set = found[key].working_set
-                found[key] = rollout.Counters(
-                    working_set=working_set, periods=one.periods, throttled=one.throttled
-                )
-            counters |= found
+        gaps = [gap for _, gap in texts if gap]
+        for (_, path), (text, _) in zip(wanted, texts, strict=True):
+            if path == _SUMMARY:
+                found, mounted = parse_summary(text, pods)
+                volumes += mounted
+            else:
+                found = parse_metrics(text, pods)
+            for key, one in found.items():
+                counters[key] = _join(counters.get(key, rollout.Counters()), one)
         return counters, volumes, gaps
 
-    async def _ask(self, node: str) -> tuple[str, str, str]:
-        async with self._asked.setdefault(node, asyncio.Lock()):
-            return await self._ask_once(node)
-
-    async def _ask_once(self, node: str) -> tuple[str, str, str]:
-        now = self._monotonic()
-        cached = self._cache.get(node)
-        if cached is not None and now - cached[0] < CACHED_SECONDS:
-            return cached[1], cached[2], ""
-        try:
-            stored = await self._api.get(connection.path_of("v1", "nodes", name=node))
-            base = base_url_of(stored)
-            metrics, summary = await asyncio.gather(
-                self._fetch(f"{base}/metrics/cadvisor"), self._fetch(f"{base}/stats/summary")
-            )
-        except errors.SelfHealError as error:
-            return "", "", f"counters of node {node}: {error}"
-        metrics = "\n".join(
-            line for line in metrics.splitlines() if line.startswith(_SERIES_READ)
-        )  # a tenth of what there is, and read once for each target
-        self._cache[node] = (now, metrics, summary)
-        return metrics, summary, ""
+    async def _ask(self, node: str, path: str) -> tuple[str, str]:
+        async with self._asked.setdefault((node, path), asyncio.Lock()):
+            now = self._monotonic()
+            cached = self._cache.get((node, path))
+            if cached is not None and now - cached[0] < CACHED_SECONDS:
+                return cached[1], ""
+            try:
+                stored = await self._api.get(connection.path_of("v1", "nodes", name=node))
+                text = await self._fetch(f"{base_url_of(stored)}{path}")
+            except errors.SelfHealError as error:
+                return "", f"counters of node {node}: {error}"
+            if path != _SUMMARY:  # a tenth of what there is, and read once for each target
+                lines = (one for one in text.splitlines() if one.startswith(_SERIES_READ))
+                text = "\n".join(lines)
+            self._cache[node, path] = (now, text)
+            return text, ""
 
     async def _fetch(self, url: str) -> str:
         header = await self._api.authorization()
@@ -135,6 +132,37 @@ class Kubelets:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         return context
+
+
+def _needs(pods: Sequence[Mapping[str, Any]]) -> dict[str, set[str]]:
+    """Return what to ask each node for, at most 10 nodes."""
+    needs: dict[str, set[str]] = {}
+    for pod in pods:
+        spec = pod.get("spec") or {}
+        if not spec.get("nodeName"):
+            continue
+        paths = needs.setdefault(str(spec["nodeName"]), set())
+        limits = [
+            (container.get("resources") or {}).get("limits") or {}
+            for group in ("initContainers", "containers")
+            for container in spec.get(group) or ()
+        ]
+        paths.add(_CADVISOR if any("cpu" in one for one in limits) else _RESOURCE)
+        if targets.claims_of(pod):
+            paths.add(_SUMMARY)
+    for paths in needs.values():
+        if _CADVISOR in paths:
+            paths.discard(_RESOURCE)  # it has the working sets as well
+    return dict(sorted(needs.items())[:MAX_NODES])
+
+
+def _join(first: rollout.Counters, second: rollout.Counters) -> rollout.Counters:
+    """Return both counters as one; what the first knows stands."""
+    return rollout.Counters(
+        working_set=first.working_set if first.working_set is not None else second.working_set,
+        periods=first.periods if first.periods is not None else second.periods,
+        throttled=first.throttled if first.throttled is not None else second.throttled,
+    )
 
 
 def base_url_of(node: Mapping[str, Any]) -> str:

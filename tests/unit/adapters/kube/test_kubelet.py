@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -16,6 +17,9 @@ POD = {
     "spec": {"nodeName": "node-1"},
     "status": {"containerStatuses": [{"name": "app", "containerID": "containerd://c0ffee"}]},
 }
+LIMITED = {"containers": [{"name": "app", "resources": {"limits": {"cpu": "1"}}}]}
+MOUNTED = {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "c"}}]}
+BUSY = POD | {"spec": {"nodeName": "node-1"} | LIMITED | MOUNTED}
 METRICS = """
 # HELP container_cpu_cfs_periods_total x
 container_cpu_cfs_periods_total{container="",id="/kubepods/podu1",namespace="ns",pod="web-1"} 900 1
@@ -115,31 +119,50 @@ class Kubelets(kubelet.Kubelets):
         return answer
 
 
-async def test_both_answers_make_one_and_are_kept_for_a_moment() -> None:
+async def test_all_answers_make_one_and_are_kept_for_a_moment() -> None:
     subject = Kubelets({"cadvisor": METRICS, "summary": SUMMARY})
-    counters, volumes, gaps = await subject.read([POD])
+    counters, volumes, gaps = await subject.read([BUSY])
     assert counters[("web-1", "app")] == rollout.Counters(
         working_set=1.5e6, periods=285, throttled=57
     )
     assert (len(volumes), gaps) == (1, [])
-    await subject.read([POD])
+    await asyncio.gather(subject.read([BUSY]), subject.read([BUSY]))
     assert subject.asked == 2
     subject.clock += kubelet.CACHED_SECONDS
-    await subject.read([POD])
+    await subject.read([BUSY])
     assert subject.asked == 4
+
+
+async def test_readers_at_once_ask_once() -> None:
+    subject = Kubelets({"resource": METRICS})
+    await asyncio.gather(*(subject.read([POD]) for _ in range(5)))
+    assert subject.asked == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "asked"),
+    [({}, {"resource"}), (LIMITED, {"cadvisor"}), (MOUNTED, {"resource", "summary"})],
+)
+async def test_only_what_the_pods_need_is_asked_for(spec: dict[str, Any], asked: set[str]) -> None:
+    answers = {"cadvisor": METRICS, "summary": SUMMARY, "resource": METRICS}
+    subject = Kubelets({name: text for name, text in answers.items() if name in asked})
+    counters, _, gaps = await subject.read([POD | {"spec": {"nodeName": "node-1"} | spec}])
+    assert (subject.asked, gaps) == (len(asked), [])
+    assert counters[("web-1", "app")].working_set == 1.5e6
 
 
 async def test_a_working_set_comes_from_the_summary_where_cadvisor_has_none() -> None:
     metrics = METRICS.replace("container_memory_working_set_bytes", "x")
     subject = Kubelets({"cadvisor": metrics, "summary": SUMMARY})
-    counters, _, _ = await subject.read([POD])
+    counters, _, _ = await subject.read([BUSY])
     assert counters[("web-1", "app")].working_set == 77
 
 
-async def test_a_refusing_kubelet_is_a_gap() -> None:
-    subject = Kubelets({"cadvisor": errors.Forbidden("grant nodes/metrics"), "summary": ""})
-    counters, volumes, gaps = await subject.read([POD])
-    assert (counters, volumes) == ({}, [])
+async def test_a_refusing_kubelet_is_a_gap_and_the_rest_is_kept() -> None:
+    subject = Kubelets({"cadvisor": errors.Forbidden("grant nodes/metrics"), "summary": SUMMARY})
+    counters, volumes, gaps = await subject.read([BUSY])
+    assert counters == {("web-1", "app"): rollout.Counters(working_set=77)}
+    assert len(volumes) == 1
     assert gaps == ["counters of node node-1: grant nodes/metrics"]
 
 
