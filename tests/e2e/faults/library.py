@@ -6,7 +6,7 @@ import dataclasses
 import pathlib
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -18,6 +18,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 ACTIONS = ("fix", "hand-over", "none")
 HEALTHY = "Healthy"
 """The expected class where nothing is to be found."""
+
+Fill = Callable[[str], str]
 
 _KEYS = {
     "why", "with", "class", "accepted", "cause", "target", "also", "container", "action", "by", "fix", "symptom",

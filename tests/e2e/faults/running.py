@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, cast
 
 import yaml
-from tests.e2e.faults import library, watching
+from tests.e2e.faults import library, preparing, watching
 
 from selfheal.adapters.http.registry import OciRegistry
 from selfheal.adapters.kube import connection, kinds
@@ -192,19 +192,21 @@ async def run_one(ground: Field, fault: library.Fault, *, rounds: int) -> Result
     names = library.Names.draw(*texts, namespace=namespace, placeholder=fault.namespace)
     result = Result(fault, names)
     made: list[Mapping[str, Any]] = []
-    try:
-        await _show(ground, fault, namespace, names, made, result)
-        await _diagnose(ground, fault, namespace, names, result, rounds)
-    except (AssertionError, errors.SelfHealError) as error:
-        result.trouble = f"{type(error).__name__}: {error}"
-    finally:
-        await ground.remove(namespace, made)
+    with preparing.prepared(fault) as fill:
+        try:
+            await _show(ground, fault, namespace, names, made, result, fill)
+            await _diagnose(ground, fault, namespace, names, result, rounds)
+        except (AssertionError, errors.SelfHealError) as error:
+            result.trouble = f"{type(error).__name__}: {error}"
+        finally:
+            await ground.remove(namespace, made)
     return result
 
 
 async def _show(
-    ground: Field, fault: library.Fault, namespace: str, names: library.Names, made: list[Any], result: Result
-) -> None:
+    ground: Field, fault: library.Fault, namespace: str, names: library.Names, made: list[Any], result: Result,
+    fill: library.Fill,
+) -> None:  # fmt: skip
     watched = ground.watched
     others: list[str] = []
     for name in fault.decoys:
@@ -219,12 +221,12 @@ async def _show(
     twin = library.twin_text(fault)
     if twin is not None:
         drawn = library.Names.draw(fault.shared, twin, namespace=namespace, placeholder=fault.namespace)
-        objects = await ground.apply(namespace, drawn(f"{fault.shared}\n---\n{twin}"))
+        objects = await ground.apply(namespace, fill(drawn(f"{fault.shared}\n---\n{twin}")))
         made += objects
         result.twins = [Look(one, _nothing(one, namespace), (), False, 0.0) for one in library.targets_of(objects)]
     shared = "" if fault.before else fault.shared
     begun = time.monotonic()
-    made += await ground.apply(namespace, names(f"{shared}\n---\n{fault.manifests}"))
+    made += await ground.apply(namespace, fill(names(f"{shared}\n---\n{fault.manifests}")))
     symptom = rename(names, fault.symptom)
 
     def missing() -> list[Any]:
