@@ -23,6 +23,7 @@ _REFUSED = re.compile(
 )
 _MISSING = re.compile(r"not ?found|manifest unknown|name unknown|does not exist", re.IGNORECASE)
 _NO_HOST = re.compile(r"no such host|server misbehaving", re.IGNORECASE)
+_SECRETS = re.compile(r"pull secrets \(([^)]+)\)")
 _UNREACHABLE = re.compile(
     r"connection refused|i/o timeout|no route to host|network is unreachable|deadline exceeded",
     re.IGNORECASE,
@@ -39,6 +40,7 @@ class Pull:
     tags: Item | None
     ran: tuple[tuple[Item, str], ...]  # images of this container that ran, most trusted first
     evidence: tuple[str, ...]
+    absent: tuple[str, ...] = ()  # pull secrets that the pod names and that do not exist
 
     def finding(
         self, class_: IncidentClass, cause: str, confidence: float, fault: str, *more: Item
@@ -57,6 +59,7 @@ class Pull:
                 "fault": fault,
                 "ran": [image for _, image in self.ran],
                 "tags": list(listed),
+                "secretsMissing": list(self.absent),
                 "tags_known": self.tags is not None and self.tags.value.get("exists") is not None,
             },
         )
@@ -104,14 +107,23 @@ def _read(reading: Reading, container: Container) -> Pull:
     for item, spec in reading.past_containers(container.name):
         if spec.get("image") not in (None, container.image, *broken):
             past.setdefault(spec["image"], item)
+    retrieving = reading.events("FailedToRetrieveImagePullSecret", about=container.pod_name)
+    absent = [name for event in retrieving for name in _absent(str(event.value["message"]))]
     return Pull(
+        absent=tuple(dict.fromkeys(absent)),
         container=container,
         image=image,
         text="\n".join(texts),
         tags=tags,
         ran=tuple((item, text) for text, item in past.items()),
-        evidence=(container.pod.id, *(event.id for event in events)),
+        evidence=(container.pod.id, *(event.id for event in (*events, *retrieving))),
     )
+
+
+def _absent(message: str) -> list[str]:
+    """Return the secrets that the kubelet could not get: they stand in brackets."""
+    found = _SECRETS.search(message)
+    return [name.strip() for name in found[1].split(",")] if found else []
 
 
 def _classify(pull: Pull) -> Finding:
@@ -153,6 +165,8 @@ def _refused(pull: Pull) -> Finding:
     cause = (
         f"The registry {pull.image.host} refuses to serve {pull.container.image} without a login."
     )
+    if pull.absent:
+        cause += f" The pull secret {', '.join(pull.absent)} that the pod names does not exist."
     if not certain:
         cause = (
             f"{pull.image.repository} does not exist or needs a login; the registry does not say."

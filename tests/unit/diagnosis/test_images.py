@@ -220,3 +220,18 @@ def test_the_registry_is_asked_about_what_may_be_meant() -> None:
     assert images.worth_asking(make.bundle(make.pod())) == ()
     many = [make.sibling(str(n), f"host{n}.example/shop/web:1") for n in range(20)]
     assert len(failing("hostx.example/shop/web:1", *many)) == images.MAX_ASKED
+
+
+@pytest.mark.parametrize(
+    ("message", "names"),
+    [
+        ("Unable to retrieve some image pull secrets (team-pul, other); attempting to pull the image may not succeed.", ["team-pul", "other"]),
+        ("Unable to retrieve", []),
+    ],
+)
+def test_a_pull_secret_that_does_not_exist_is_named(message: str, names: list[str]) -> None:
+    event = make.event("FailedToRetrieveImagePullSecret", message)
+    found = pull("nginx:9", "401 Unauthorized", event)
+    assert found.parameters["secretsMissing"] == names
+    assert event.id in found.evidence
+    assert ("team-pul, other that the pod names does not exist" in found.cause) is bool(names)
