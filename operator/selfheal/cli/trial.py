@@ -8,7 +8,7 @@ import json
 import pathlib
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from selfheal.cli import sandbox_repository, trial_manifests
@@ -60,7 +60,7 @@ def run(
 ) -> dict[str, Any]:
     """Make the trial; return the documented result."""
     kubectl = Kubectl(sandbox.values["kubeconfig"])
-    files = trial_manifests.read_manifests(folder)
+    files = trial_manifests.read_files(folder)
     space = namespace or "try-" + re.sub(r"[^a-z0-9-]+", "-", folder.resolve().name.lower())[:40]
     prepare(kubectl, space)
     serve_namespace(kubectl, space)
@@ -106,13 +106,15 @@ def serve_namespace(kubectl: Kubectl, namespace: str) -> None:
 
 
 def wait_for_workloads(
-    kubectl: Kubectl, namespace: str, files: dict[str, str]
+    kubectl: Kubectl, namespace: str, files: Mapping[str, bytes]
 ) -> list[tuple[str, str]]:
     """Wait until delivery has applied every workload of the files."""
+    if trial_manifests.is_rendered(files):
+        return wait_for_delivery(kubectl, namespace)
     wanted = [
         (entry["kind"], entry["metadata"]["name"])
-        for text in files.values()
-        for entry in trial_manifests.documents(text)
+        for content in files.values()
+        for entry in trial_manifests.documents(content.decode())
         if entry.get("kind") in WORKLOADS
     ]
     if not wanted:
@@ -124,6 +126,29 @@ def wait_for_workloads(
                 raise TrialError(f"delivery did not apply {kind} {name} within 60 s")
             time.sleep(POLL)
     return wanted
+
+
+def wait_for_delivery(kubectl: Kubectl, namespace: str) -> list[tuple[str, str]]:
+    """Wait until delivery has rendered and applied workloads; return them once no more appear."""
+    deadline = time.monotonic() + SYMPTOM_PATIENCE
+    seen: list[tuple[str, str]] = []
+    while time.monotonic() < deadline:
+        found = list_workloads(kubectl, namespace)
+        if found and found == seen:
+            return found
+        seen = found
+        time.sleep(2 * POLL)
+    raise TrialError("delivery applied no workload within 60 s: does the folder render?")
+
+
+def list_workloads(kubectl: Kubectl, namespace: str) -> list[tuple[str, str]]:
+    """Return the workloads of a namespace that nothing else has made."""
+    answer = kubectl.get(namespace, ",".join(WORKLOADS)) or {"items": []}
+    return [
+        (entry["kind"], entry["metadata"]["name"])
+        for entry in answer["items"]
+        if not entry["metadata"].get("ownerReferences")
+    ]
 
 
 def find_failing(

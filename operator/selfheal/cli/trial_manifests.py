@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import pathlib
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
+
+from selfheal.remediation import layouts
 
 
 class TrialError(Exception):
     """The trial cannot be made; the message says what is missing."""
 
 
-def read_manifests(folder: pathlib.Path) -> dict[str, str]:
-    """Return the YAML files of a folder by relative path."""
+def read_files(folder: pathlib.Path) -> dict[str, bytes]:
+    """Return what a folder holds: its YAML files, or all files of a kustomization or chart."""
     found = {
-        str(path.relative_to(folder)): path.read_text()
+        str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.suffix in (".yaml", ".yml") and path.is_file()
+        if path.is_file() and not path.is_symlink() and ".git" not in path.parts
     }
+    if not is_rendered(found):
+        found = {name: found[name] for name in found if name.endswith((".yaml", ".yml"))}
     if not found:
         raise TrialError(f"{folder} holds no .yaml files")
     return found
+
+
+def is_rendered(files: Mapping[str, bytes]) -> bool:
+    """Tell whether files hold a kustomization or a chart."""
+    return layouts.detect(files, "").rendered
 
 
 def documents(text: str) -> list[dict[str, Any]]:
@@ -30,9 +40,22 @@ def documents(text: str) -> list[dict[str, Any]]:
     return [entry for entry in yaml.safe_load_all(text) if isinstance(entry, dict)]
 
 
-def place_in_namespace(files: dict[str, str], namespace: str) -> dict[str, bytes]:
-    """Return the files with the namespace set by lines, so that every other byte stays."""
-    return {path: set_namespace(text, namespace).encode() for path, text in files.items()}
+def place_in_namespace(files: Mapping[str, bytes], namespace: str) -> dict[str, bytes]:
+    """Return the files with the namespace set by lines, so that every other byte stays.
+
+    An overlay has it from the kustomization that is delivered, a chart from its release.
+    """
+    layout = layouts.detect(files, "")
+    placed = dict(files)
+    for name in layout.plain:
+        if name.endswith((".yaml", ".yml")):
+            placed[name] = set_namespace(files[name].decode(), namespace).encode()
+    used = {target for entry in layout.kustomizations.values() for target in entry.folders}
+    for folder, entry in layout.kustomizations.items():
+        if folder not in used and not entry.component:
+            text = re.sub(r"(?m)^namespace:[^\n]*\n?", "", files[entry.file].decode())
+            placed[entry.file] = f"namespace: {namespace}\n{text}".encode()
+    return placed
 
 
 def set_namespace(text: str, namespace: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pathlib
+
 import pytest
 import yaml
 
@@ -81,3 +83,46 @@ def test_the_end_is_told_to_a_person() -> None:
     assert "healthy       yes" in text
     healthy = {"namespace": "n", "incidents": [], "message": "Everything is healthy."}
     assert trial_manifests.render(healthy) == "Everything is healthy."
+
+
+PLAIN = {"web.yaml": BLOCK.encode()}
+OVERLAY = {
+    "base/kustomization.yaml": b"resources: [web.yaml]\n",
+    "base/web.yaml": BLOCK.encode(),
+    "live/kustomization.yaml": b"# what runs\nnamespace: old\nresources: [../base]\n",
+    "live/live.env": b"A=1\n",
+    "parts/kustomization.yaml": b"kind: Component\n",
+}
+CHART = {
+    "Chart.yaml": b"name: web\nversion: 1.0.0\n",
+    "values.yaml": b"a: 1\n",
+    "templates/web.yaml": b"kind: {{ .Values.a }}\n",
+}
+
+
+def test_the_namespace_of_an_overlay_is_set_where_it_is_delivered() -> None:
+    placed = trial_manifests.place_in_namespace(OVERLAY, "try-web")
+    assert {name for name in placed if placed[name] != OVERLAY[name]} == {"live/kustomization.yaml"}
+    assert placed["live/kustomization.yaml"] == b"namespace: try-web\n# what runs\nresources: [../base]\n"
+
+
+def test_a_chart_stays_as_it_is_and_plain_files_do_not() -> None:
+    assert trial_manifests.place_in_namespace(CHART, "try-web") == CHART
+    assert b"namespace: try-web" in trial_manifests.place_in_namespace(PLAIN, "try-web")["web.yaml"]
+
+
+@pytest.mark.parametrize(("files", "kept"), [(PLAIN, {"web.yaml"}), (OVERLAY, set(OVERLAY)), (CHART, set(CHART))])
+def test_a_folder_is_read_whole_only_where_it_is_rendered(
+    files: dict[str, bytes], kept: set[str], tmp_path: pathlib.Path
+) -> None:
+    for name, content in {**files, ".git/config": b"x", "README.md": b"# x\n"}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "link.yaml").symlink_to("/etc/hosts")
+    more = set() if files is PLAIN else {"README.md"}
+    assert set(trial_manifests.read_files(tmp_path)) == kept | more
+
+
+def test_an_empty_folder_is_said(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(trial_manifests.TrialError, match=r"holds no \.yaml files"):
+        trial_manifests.read_files(tmp_path)
