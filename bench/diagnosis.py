@@ -12,6 +12,7 @@ import collections
 import datetime as dt
 import json
 import pathlib
+import signal
 import statistics
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from tests.e2e.faults import judging, library, running, scanning  # noqa: E402
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # an end from outside cleans up, too
     words = parse_words()
     subprocess.run(
         [sys.executable, "-m", "hack.cluster", "up"], cwd=ROOT, check=True, stdout=sys.stderr
@@ -40,7 +42,7 @@ def main() -> int:
         if words.score:
             words.score.write_text(render(verdicts))
 
-    asyncio.run(running.run(faults, say=say, rounds=words.rounds, note=note))
+    asyncio.run(running.run(faults, say=say, rounds=words.rounds, at_once=words.at_once, note=note))
     verdicts.sort(key=lambda one: one[0].fault.name)
     text = render(verdicts)
     print(text)
@@ -74,6 +76,7 @@ def parse_words() -> argparse.Namespace:
     parser.add_argument("--only", nargs="*", help="beginnings of names of faults; all by default")
     parser.add_argument("--rounds", type=int, default=3, help="diagnoses of each fault")
     parser.add_argument("--score", type=pathlib.Path, help="write the table with what went wrong")
+    parser.add_argument("--at-once", type=int, default=running.AT_ONCE)
     parser.add_argument("--json", type=pathlib.Path)
     return parser.parse_args()
 
