@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import pathlib
-import threading
 
 import pytest
 from hack import world
 from hack.sandbox.github import client as github
 from hack.sandbox.jira import client as jira
+from tests.e2e import recorders
 
 from selfheal.cli import trial
 
@@ -31,19 +32,17 @@ OOM = pathlib.Path(__file__).resolve().parents[2] / "examples" / "oom"
 def test_an_oom_killed_workload_is_healed_at_the_source(installed: None, namespace: str) -> None:
     box = world.sandbox()
     sandbox = trial.Sandbox.load(world.CLUSTER / "sandbox.json")
-    seen: list[str] = []
-    stop = threading.Event()
-    recorder = threading.Thread(target=_record, args=(namespace, seen, stop))
-    recorder.start()
+    world.kubectl("create", "namespace", namespace)
+    watch = recorders.Watch(namespace)
     try:
         result = trial.run(sandbox, OOM, namespace=namespace, approve=True, timeout=240, say=lambda text: None)
     finally:
-        stop.set()
-        recorder.join()
+        seen = watch.close()
     (row,) = result["incidents"]
-    assert [entry["phase"] for entry in row["phases"]] == CHAIN, row
+    history = [entry["phase"] for entry in row["phases"]]
+    assert history == CHAIN, row
     assert (row["class"], row["resolved"], row["healthy"]) == ("OOMKilled", True, True)
-    assert [phase for phase in seen if phase] == [phase for phase in CHAIN if phase in seen]
+    assert seen == CHAIN
 
     changed = [line for line in row["diff"].splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
     assert [line.strip() for line in changed] == [
@@ -57,24 +56,20 @@ def test_an_oom_killed_workload_is_healed_at_the_source(installed: None, namespa
 
     incident = world.incident(namespace, row["incident"])
     assert incident is not None
-    key = incident["status"]["ticket"]["key"]
-    assert [status for status, _ in jira.statuses(box["jira"], key)][-len(STATUSES) :] == STATUSES
-    pull = incident["status"]["pullRequest"]["number"]
-    mine = incident["metadata"]["uid"][:8]
+    uid, status = incident["metadata"]["uid"], incident["status"]
+    key, pull = status["ticket"]["key"], status["pullRequest"]["number"]
+    assert [name for name, _ in jira.statuses(box["jira"], key)][-len(STATUSES) :] == STATUSES
+    mirrored = recorders.ticket_phases(box["jira"], status["ticket"], uid)
+    assert [phase for phase, _ in mirrored] == CHAIN
+    entered = [entry["at"] for entry in row["phases"]]
+    for (phase, at), following in zip(mirrored, entered[1:], strict=False):
+        left = dt.datetime.fromisoformat(following).timestamp() * 1000
+        assert at <= left + 1, f"{phase} stood on the ticket only after the next phase had begun"
+
+    labelled = recorders.pull_request_phases(box["github"], box["repository"], pull)
+    assert labelled == CHAIN[CHAIN.index("PR_CREATED") :]
     pulls = github.pulls(box["github"], box["githubToken"], box["repository"])
-    assert [p["number"] for p in pulls if mine in p["head"]["ref"]] == [pull]
-    assert "selfheal/INCIDENT_RESOLVED" in github.labels(box["github"], box["githubToken"], box["repository"], pull)
-
-
-def _record(namespace: str, seen: list[str], stop: threading.Event) -> None:
-    """What a person who looks again and again sees; never a step back."""
-    while not stop.is_set():
-        text = world.kubectl(
-            "-n", namespace, "get", "shi", "-o", "jsonpath={.items[*].status.phase}", check=False
-        ).strip()
-        if text and (not seen or seen[-1] != text):
-            seen.append(text)
-        stop.wait(0.1)
+    assert [p["number"] for p in pulls if uid[:8] in p["head"]["ref"]] == [pull]
 
 
 def test_a_bad_incident_is_refused_with_the_field_named(installed: None) -> None:

@@ -24,6 +24,7 @@ from hack.sandbox.github.answers import refuse
 
 Handler = Callable[["Proxy", web.Request, "re.Match[str]", Any], Awaitable[web.Response | None]]
 REPO = r"/repos/(?P<repo>[^/]+/[^/]+)"
+RECORDED = 4000  # characters of a write's body that the journal keeps
 RESET = "1893456000"
 
 
@@ -85,6 +86,8 @@ class Proxy:
         token = request.headers.get("Authorization", "").partition(" ")[2]
         login = state.TOKENS.get(token)
         entry = {"method": request.method, "path": request.path_qs, "actor": login, "time": state.now()}
+        if request.method != "GET" and request.path != "/graphql":
+            entry["body"] = (await request.text())[:RECORDED]
         self.kept.journal.append(entry)
         if self.kept.latency:
             await asyncio.sleep(self.kept.latency)
