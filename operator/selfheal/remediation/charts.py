@@ -72,7 +72,10 @@ def _describe(files: Mapping[str, bytes], folder: str) -> Chart | None:
     if content is None:
         return None
     parts, links, missing = [], [], []
-    for entry in content.get("dependencies") or ():
+    declared = content.get("dependencies")
+    for entry in declared if isinstance(declared, list) else ():
+        if not isinstance(entry, Mapping):
+            continue  # Helm will say what is wrong with it
         name = str(entry.get("name"))
         prefix, repository = str(entry.get("alias") or name), str(entry.get("repository") or "")
         place = posixpath.join(folder, "charts", name)

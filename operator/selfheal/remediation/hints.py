@@ -49,6 +49,10 @@ def _look(value: Any, *path: str) -> Any:
     return value
 
 
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _name(value: Mapping[str, Any]) -> str:
     return str(_look(value, "metadata", "name"))
 
@@ -61,7 +65,7 @@ def _clean(path: Any) -> str:
 def _read_application(value: Mapping[str, Any], file: str) -> Iterator[Declaration]:
     single = _look(value, "spec", "source")
     several = _look(value, "spec", "sources")
-    for source in [*([single] if single else []), *(several or [])]:
+    for source in [single, *_list(several)]:
         if not isinstance(source, Mapping) or not source.get("path"):
             continue
         folder = _clean(source["path"])
@@ -69,7 +73,7 @@ def _read_application(value: Mapping[str, Any], file: str) -> Iterator[Declarati
         helm: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
         yield Declaration(
             kind="Argo CD", name=_name(value), file=file, path=folder,
-            values=tuple(_values_path(folder, entry) for entry in helm.get("valueFiles") or ()),
+            values=tuple(_values_path(folder, entry) for entry in _list(helm.get("valueFiles"))),
             release=str(helm.get("releaseName") or ""),
             inline=any(helm.get(key) for key in ("values", "valuesObject", "parameters")),
         )  # fmt: skip
@@ -84,7 +88,7 @@ def _values_path(folder: str, entry: Any) -> str:
 
 def _read_release(value: Mapping[str, Any], file: str) -> Declaration:
     chart = _look(value, "spec", "chart", "spec")
-    entries = _look(chart, "valuesFiles") or ()
+    entries = _list(_look(chart, "valuesFiles"))
     return Declaration(
         kind="Flux", name=_name(value), file=file, path=_clean(_look(chart, "chart")),
         values=tuple(_clean(entry) for entry in entries),

@@ -10,7 +10,6 @@ from typing import Any
 
 from selfheal.remediation import charts, kustomizations
 from selfheal.remediation.charts import Chart
-from selfheal.remediation.edits import Refusal
 from selfheal.remediation.kustomizations import Kustomization
 from selfheal.remediation.rendering import is_below
 
@@ -161,9 +160,3 @@ def find_release(live: Mapping[str, Any]) -> str:
         labels.get("release"),
     )
     return str(next(filter(None, known), ""))
-
-
-def check_root(root: Root) -> None:
-    """Raise Refusal ``GeneratorNotSupported`` for a root that is not rendered here."""
-    if root.problem:
-        raise Refusal("GeneratorNotSupported", root.problem)
