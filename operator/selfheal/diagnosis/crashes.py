@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from selfheal.api.classes import IncidentClass
-from selfheal.diagnosis import log_signs
+from selfheal.diagnosis import jobs, log_signs
 from selfheal.diagnosis.evidence import Finding, Item
 from selfheal.diagnosis.log_signs import Sign
 from selfheal.diagnosis.reading import RECENT, Container, Reading, dig, parse_time, quote
@@ -28,14 +28,14 @@ _CRASHED = frozenset({132, 134, 135, 136, 139})
 _STOPPED = frozenset({0, 130, 137, 143})
 _RUNS_ONCE = frozenset({"Job", "CronJob"})
 _PHRASES = {
-    "PortTaken": "the port {what} that it wants is already in use",
-    "MissingVariable": "the environment variable {what} that it needs is not set",
-    "MissingCommand": "what it is told to run, {what}, is not there",
-    "MissingFile": "the file {what} that it needs is not there",
-    "BadArgument": "it does not understand its argument {what}",
-    "UnknownHost": "the name {what} cannot be resolved",
-    "Unreachable": "it cannot connect to {what}",
-    "FilePermission": "it is not permitted to use {what}",
+    "PortTaken": "the port ({what}) that it wants is already in use",
+    "MissingVariable": "an environment variable that it needs ({what}) is not set",
+    "MissingCommand": "what it is told to run ({what}) is not there",
+    "MissingFile": "a file that it needs ({what}) is not there",
+    "BadArgument": "it does not understand an argument ({what})",
+    "UnknownHost": "a host name ({what}) cannot be resolved",
+    "Unreachable": "it cannot connect to what it needs ({what})",
+    "FilePermission": "it may not use a file ({what})",
     "BadConfiguration": "it refuses its configuration",
     "Application": "its own code fails",
 }
@@ -43,6 +43,9 @@ _PHRASES = {
 
 def find(reading: Reading) -> Iterator[Finding]:
     """Yield one finding for each container that exits with what its log or exit code says."""
+    job = jobs.newest(reading)
+    if job is not None and jobs.condition(job.value, "Complete"):
+        return  # pods of it that failed were tried again
     seen: set[str] = set()
     for container in sorted(reading.containers, key=lambda entry: -entry.restarts):
         if container.name not in seen and _crashes(reading, container):
@@ -94,8 +97,7 @@ def _classify(reading: Reading, container: Container) -> Finding:
         return _silent(reading, container)
     if sign.fault == "PortTaken" and sign.what is None:
         sign = _with_port(reading, container, sign)
-    phrase = _PHRASES[sign.fault].format(what=sign.what or "").replace("  ", " ")
-    phrase = phrase.replace(" , ", " ").replace(" not set", " not set")
+    phrase = _PHRASES[sign.fault].format(what=sign.what or "see its log")
     application = sign.fault == "Application"
     class_ = IncidentClass.CRASH_LOOP_BACK_OFF
     if application or (container.ready and sign.fault == "Unreachable"):
@@ -109,7 +111,7 @@ def _classify(reading: Reading, container: Container) -> Finding:
 
 def _silent(reading: Reading, container: Container) -> Finding:
     code = container.exit_code or 0
-    last = next((line for line in _last_lines(reading, container)), "")
+    last = _last_line(reading, container)
     said = f'; the last it said: "{quote(last, 120)}"' if last else ""
     class_ = IncidentClass.CRASH_LOOP_BACK_OFF
     if container.ready or code in _CRASHED:
@@ -139,10 +141,11 @@ def _of_kind(reading: Reading, container: Container, class_: IncidentClass) -> I
     return class_
 
 
-def _last_lines(reading: Reading, container: Container) -> Iterator[str]:
+def _last_line(reading: Reading, container: Container) -> str:
     for log in log_signs.dead_logs(reading, container):
-        yield from reversed(str(log.value.get("text", "")).split("\n"))
-        return
+        lines = str(log.value.get("text", "")).splitlines()
+        return next((line for line in reversed(lines) if line.strip()), "")
+    return ""
 
 
 def _with_port(reading: Reading, container: Container, sign: Sign) -> Sign:

@@ -99,3 +99,13 @@ def flags_of(spec: Mapping[str, Any]) -> tuple[str, ...]:
     texts = [*(spec.get("command") or ()), *(spec.get("args") or ())]
     texts += [str(entry.get("value") or "") for entry in spec.get("env") or ()]
     return tuple(match.group() for text in texts for match in FLAG.finditer(str(text)))
+
+
+def bytes_of(spec: Mapping[str, Any]) -> float | None:
+    """Return the largest heap that a flag of a container allows; None without ``-Xmx``."""
+    sizes = [
+        match["size"] for text in flags_of(spec) if (match := FLAG.match(text)) and match["size"]
+    ]
+    units = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+    found = [float(size.rstrip("kKmMgGtT")) * units.get(size[-1].lower(), 1) for size in sizes]
+    return max(found, default=None)

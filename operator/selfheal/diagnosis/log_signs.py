@@ -134,7 +134,7 @@ _SIGNS: Sequence[tuple[str, Sequence[re.Pattern[str]]]] = (
         _any(
             r"(?i)(?:ECONNREFUSED|connection refused|could not connect|failed to connect|"
             r"can't connect)[^\n]*?(?P<what>[\w.-]+:\d{2,5})\b",
-            r"(?i)(?P<what>[\w.-]+:\d{2,5})\b[^\n]*(?:connection refused|ECONNREFUSED)",
+            r"(?i)(?P<what>[\w.-]+:\d{1,5})\b[^\n]*(?:connection refused|ECONNREFUSED)",
             r"(?i)connection refused|ECONNREFUSED",
         ),
     ),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from selfheal.api.classes import IncidentClass
 from selfheal.api.meta import parse_quantity
-from selfheal.diagnosis import refusals
+from selfheal.diagnosis import heap, refusals
 from selfheal.diagnosis.evidence import Finding, Item, ItemKind
 from selfheal.diagnosis.reading import (
     Container,
@@ -71,7 +71,7 @@ def _oom_kill(reading: Reading, container: Container) -> Finding:
     parameters = {
         "limit": limit, "request": container.resource("requests", "memory"),
         "workingSetBytes": working_set, "restarts": container.restarts,
-        "steady": slow, "leak": leaks,
+        "steady": slow, "leak": leaks, "heap": heap.bytes_of(container.spec),
     }  # fmt: skip
     name = container.name
     if limit is None:

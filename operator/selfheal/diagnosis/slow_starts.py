@@ -25,6 +25,8 @@ def applies(failure: Failure) -> bool:
     """Tell whether the log of a killed run ends in the middle of its start, whatever was asked."""
     if failure.probe == "readinessProbe" or failure.container.restarts == 0:
         return False
+    if failure.probe == "livenessProbe" and "startupProbe" in failure.container.spec:
+        return False  # it had started
     if failure.number in failure.listening() or not killed(failure):
         return False
     text = _last_run(failure)
@@ -55,7 +57,8 @@ def finding(failure: Failure, evidence: tuple[str, ...]) -> Finding:
     allowed = _allowed(failure.spec)
     lived = _lived(failure)
     declared = failure.number is not None and failure.number in failure.declared.values()
-    sure = bool(kills) and (declared or applies(failure))
+    after_start = failure.probe == "livenessProbe" and "startupProbe" in container.spec
+    sure = bool(kills) and not after_start and (declared or applies(failure))
     last = _last_run(failure).rstrip().splitlines()
     said = f'; the last it said: "{quote(last[-1], 100)}"' if last else ""
     return Finding(

@@ -6,24 +6,17 @@ import re
 from collections.abc import Callable
 
 from selfheal.diagnosis import reference
-from selfheal.remediation import object_rules
+from selfheal.remediation import object_rules, run_rules
 from selfheal.remediation.changes import Leaf
 from selfheal.remediation.edits import Refusal
 
 Rule = Callable[[Leaf], str | None]
 
-_PROBE = r"(?:liveness|readiness|startup)Probe"
 _CONTAINER = r"(?:.*/)?(?:containers|initContainers)/[^/]+"
 
 
 def _gone(leaf: Leaf) -> bool:
     return leaf.after is None or leaf.after == "" or leaf.after == {} or leaf.after == []
-
-
-def _weakens_probe(leaf: Leaf) -> str | None:
-    if leaf.path[-1] in ("port", "path", "scheme") and not _gone(leaf):
-        return None
-    return "a probe may be corrected in port, path or scheme, never removed or weakened"
 
 
 def _weakens_limit(leaf: Leaf) -> str | None:
@@ -52,7 +45,7 @@ def _always(what: str) -> Rule:
 
 
 RULES: tuple[tuple[str, str, Rule], ...] = (
-    (rf"{_CONTAINER}/{_PROBE}(?:/.*)?", "WeakensProbe", _weakens_probe),
+    *run_rules.RULES,
     (rf"{_CONTAINER}/resources(?:/.*)?", "RemovesLimit", _weakens_limit),
     (rf"{_CONTAINER}/image", "LatestTag", _bad_image),
     (

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from selfheal.api.meta import parse_quantity
 from selfheal.api.policy import GuardsSpec
-from selfheal.remediation import changes, diff, field_rules, object_rules, rendering
+from selfheal.remediation import changes, diff, field_rules, object_rules, rendering, run_rules
 from selfheal.remediation.changes import DocumentChange
 from selfheal.remediation.edits import Proposal, Refusal
 
@@ -118,6 +118,7 @@ def _check_document(change: DocumentChange, guards: GuardsSpec, namespace: str) 
     if own != namespace:
         raise Refusal("AnotherNamespace", f"{change.name} is in {own}, not in {namespace}.")
     object_rules.check_document(change)
+    run_rules.check_document(change)
 
 
 def _check_cap(leaf: changes.Leaf, name: str, guards: GuardsSpec) -> None:

@@ -110,6 +110,11 @@ def _listed_tags(draft: Draft) -> dict[str, list[str]]:
     }
 
 
+def is_allowed(text: str) -> bool:
+    """Tell whether a fix may set an image: never latest, never without a tag."""
+    return _allowed(reference.parse(text))
+
+
 def _allowed(image: Reference) -> bool:
     return image.digest is not None or (image.tag or "") not in reference.FORBIDDEN_TAGS
 

@@ -11,12 +11,17 @@ from selfheal.api.policy import GuardsSpec
 from selfheal.remediation.drafts import Draft
 from selfheal.remediation.edits import Proposal, Refusal
 
+HEAP_SHARE = 0.75
+"""Share of the limit that a JVM's heap may take: the rest is for classes, threads and buffers."""
+
 _BINARY = (("Gi", 2**30), ("Mi", 2**20), ("Ki", 2**10))
 _DECIMAL = (("G", 10**9), ("M", 10**6), ("k", 10**3))
 
 
 def propose(draft: Draft, guards: GuardsSpec) -> Iterator[Proposal]:
-    """Yield the one raise; Refusal ``CapReached``, ``Drifted`` or ``UnreadableQuantity``."""
+    """Yield the one raise; Refusal ``Leak``, ``CapReached``, ``Drifted`` or so."""
+    if draft.finding.parameters.get("leak"):
+        raise Refusal("Leak", _leak_steps(draft))
     resources = (*draft.container, "resources")
     running = str(draft.finding.parameters["limit"])
     written = draft.look((*resources, "limits", "memory"))
@@ -33,7 +38,9 @@ def propose(draft: Draft, guards: GuardsSpec) -> Iterator[Proposal]:
             "CapReached",
             f"The memory limit {old_text} has reached guards.maxMemory ({guards.max_memory}).",
         )
-    new = render_quantity(min(old * guards.memory_step, cap), like=old_text)
+    heap = float(draft.finding.parameters.get("heap") or 0)
+    wanted = max(old * guards.memory_step, heap / HEAP_SHARE)
+    new = render_quantity(min(wanted, cap), like=old_text)
     reason = f"Killed for lack of memory at {old_text}."
     edits = [draft.set((*resources, "limits", "memory"), new, reason)]
     request = draft.look((*resources, "requests", "memory"))
@@ -52,6 +59,14 @@ def propose(draft: Draft, guards: GuardsSpec) -> Iterator[Proposal]:
     )
 
 
+def _leak_steps(draft: Draft) -> str:
+    return (
+        f"{draft.finding.cause} A higher limit only delays the next kill. A person, or the agent "
+        "that changes code, has to: 1. take a heap dump or profile of "
+        f"{draft.finding.container} as its memory climbs; 2. mend what keeps it; 3. deliver."
+    )
+
+
 def _leak_note() -> str:
     return (
         "The container lived long before it was killed: if its working set climbs steadily again, "
@@ -62,8 +77,10 @@ def _leak_note() -> str:
 def _arithmetic(draft: Draft, guards: GuardsSpec, old: str, new: str) -> str:
     working: Any = draft.finding.parameters.get("workingSetBytes")
     seen = f", working set {render_quantity(float(working), like='Mi')}" if working else ""
+    heap: Any = draft.finding.parameters.get("heap")
+    least = f", room for its heap flag of {float(heap) / 2**20:.0f}Mi" if heap else ""
     return (
-        f"{old} x {guards.memory_step:g} (guards.memoryStep), at most {guards.max_memory} "
+        f"{old} x {guards.memory_step:g} (guards.memoryStep){least}, at most {guards.max_memory} "
         f"(guards.maxMemory) = {new}{seen}."
     )
 

@@ -10,12 +10,16 @@ from selfheal.diagnosis.evidence import Bundle, Finding
 from selfheal.remediation import (
     around_fix,
     cpu_fix,
+    crash_fix,
     for_people,
+    heap_fix,
     image_fix,
     memory_fix,
     probe_fix,
     pull_secret_fix,
     quota_fix,
+    reference_fix,
+    requests_fix,
     role_fix,
     scheduling_fix,
     service_fix,
@@ -30,7 +34,20 @@ __all__ = ["find_source", "propose"]
 Fix = Callable[[Draft, GuardsSpec], Iterator[Proposal]]
 
 FIXES: Mapping[IncidentClass, Fix] = {
+    IncidentClass.JAVA_OUT_OF_MEMORY: heap_fix.propose,
     IncidentClass.OOM_KILLED: memory_fix.propose,
+    IncidentClass.INSUFFICIENT_MEMORY: requests_fix.propose,
+    IncidentClass.MISSING_REFERENCE: lambda draft, _: reference_fix.propose(draft),
+    **dict.fromkeys(
+        (
+            IncidentClass.CRASH_LOOP_BACK_OFF,
+            IncidentClass.HIGH_RESTART_COUNT,
+            IncidentClass.INIT_CONTAINER_FAILED,
+            IncidentClass.JOB_FAILED,
+            IncidentClass.STUCK_ROLLOUT,
+        ),
+        lambda draft, _: crash_fix.propose(draft),
+    ),
     IncidentClass.INVALID_IMAGE_TAG: lambda draft, _: image_fix.propose_tag(draft),
     IncidentClass.IMAGE_PULL_BACK_OFF: lambda draft, _: image_fix.propose_repository(draft),
     IncidentClass.REGISTRY_AUTH: lambda draft, _: pull_secret_fix.propose(draft),

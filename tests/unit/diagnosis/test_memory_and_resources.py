@@ -21,7 +21,7 @@ def test_an_oom_kill_is_the_kernels_own_word() -> None:
     assert found[0].confidence == 0.95
     assert found[0].evidence == ("pod/web-1", "counters/web-1/app")
     assert found[0].parameters == {
-        "limit": "64Mi", "request": "32Mi", "workingSetBytes": 6e7, "restarts": 3, "steady": False, "leak": False,
+        "limit": "64Mi", "request": "32Mi", "workingSetBytes": 6e7, "restarts": 3, "steady": False, "leak": False, "heap": None,
     }  # fmt: skip
 
 

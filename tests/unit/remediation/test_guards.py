@@ -83,8 +83,8 @@ LIMITS = "          limits:\n            memory: 64Mi\n            cpu: 0.5\n"
         ("    matchLabels: {app: web}\n", "    matchLabels: {app: api}\n", "AnotherApplication"),
         ("kind: Deployment", "kind: Secret", "AnotherApplication"),
         # anything else
-        ('value: "1"', 'value: "2"', "ChangeNotAllowed"),
-        ("        env:", "        command: [rm, -rf, /data]\n        env:", "ChangeNotAllowed"),
+        ('value: "1"', 'value: "postgres://app:pw@db/x"', "TouchesSecret"),
+        ("        env:", "        command: [rm, -rf, /data]\n        env:", "HidesFailure"),
         ("      - name: setup\n", "      - name: evil\n        image: a:1\n      - name: setup\n", "ChangeNotAllowed"),
         ("      - name: setup\n", "      - name: app\n", "ChangeNotAllowed"),
         ("  labels: {app: web}\nspec", "  labels: {app: web, x: y}\nspec", "ChangeNotAllowed"),

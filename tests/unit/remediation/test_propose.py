@@ -8,7 +8,7 @@ from tests.unit.remediation import fix_factory as repo
 
 from selfheal.api.classes import IncidentClass
 from selfheal.api.policy import GuardsSpec
-from selfheal.remediation import compare, guards, memory_fix, propose
+from selfheal.remediation import compare, guards, memory_fix
 from selfheal.remediation.edits import Proposal, Refusal
 
 OOM: dict[str, Any] = {"limit": "64Mi", "request": "32Mi", "workingSetBytes": None, "restarts": 3, "steady": False}
@@ -198,8 +198,8 @@ def test_a_scheme_that_the_source_leaves_to_its_default_is_added() -> None:
 
 def test_a_probe_that_is_not_wrong_in_itself_is_for_a_person() -> None:
     class_ = IncidentClass.FAILED_HEALTH_CHECK
-    assert refusal(repo.fix, repo.finding(class_, fault="Timing", probe="readinessProbe")) == "NoFixForClass"
-    assert refusal(repo.fix, repo.finding(class_, **probe(new=None))) == "NoFixForClass"
+    assert refusal(repo.fix, repo.finding(class_, fault="Timing", probe="readinessProbe", timeout=5.0)) == "NeedsPerson"
+    assert refusal(repo.fix, repo.finding(class_, **probe(new=None))) == "NeedsPerson"
     assert refusal(repo.fix, repo.finding(class_, **probe(probes=["livenessProbe"]))) == "Drifted"
 
 
