@@ -77,10 +77,11 @@ def steps(draft: Draft) -> str:
     hint = _HINTS.get(str(parameters.get("fault")), "read the log and find out why it ends")
     target = draft.bundle.target
     option = f" -c {draft.finding.container} --previous" if draft.finding.container else ""
+    logs = f"logs {target.kind.lower()}/{target.name}{option}"
     return (
         f"{draft.finding.cause.rstrip('.')}. No change of the manifest is known that mends it "
-        f"safely. A person has to: 1. kubectl -n {draft.bundle.namespace} logs {target.kind.lower()}/{target.name}"
-        f"{option}; 2. {hint.format(what=what)} ({draft.source.file})."
+        f"safely. A person has to: 1. kubectl -n {draft.bundle.namespace} {logs}; "
+        f"2. {hint.format(what=what)} ({draft.source.file})."
     )
 
 

@@ -27,7 +27,7 @@ NO_EVICTION = "NoEviction"
 
 _BASE = (ROLLOUT, READY)
 _CONTRACTS: Mapping[IncidentClass, tuple[str, ...]] = {
-    IncidentClass.JAVA_OUT_OF_MEMORY: (*_BASE, NO_RESTART, NO_OOM),
+    IncidentClass.JAVA_OUT_OF_MEMORY: (*_BASE, NO_RESTART, NO_OOM, "JavaOutOfMemoryCleared"),
     IncidentClass.OOM_KILLED: (*_BASE, NO_OOM, MEMORY),
     IncidentClass.INSUFFICIENT_MEMORY: (*_BASE, SCHEDULED, NO_EVICTION, NO_OOM),
     IncidentClass.HIGH_RESTART_COUNT: (*_BASE, NO_RESTART),
@@ -40,6 +40,10 @@ _CONTRACTS: Mapping[IncidentClass, tuple[str, ...]] = {
     IncidentClass.STORAGE: (*_BASE, SCHEDULED, NO_EVICTION),
     IncidentClass.NODE_EXHAUSTION: (*_BASE, SCHEDULED),
     IncidentClass.UNSCHEDULABLE: (*_BASE, SCHEDULED),
+    IncidentClass.MISSING_REFERENCE: (*_BASE, NO_RESTART),
+    IncidentClass.INIT_CONTAINER_FAILED: (*_BASE, NO_RESTART),
+    IncidentClass.JOB_FAILED: _BASE,
+    IncidentClass.STUCK_ROLLOUT: (*_BASE, NO_RESTART),
     IncidentClass.QUOTA_EXCEEDED: _BASE,
     IncidentClass.SERVICE_ENDPOINTS: (*_BASE, "ServiceEndpointsCleared"),
     IncidentClass.PERMISSION_DENIED: (*_BASE, "PermissionDeniedCleared"),
