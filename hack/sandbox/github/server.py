@@ -154,7 +154,9 @@ class Proxy:
 
     async def forward(self, request: web.Request, raw: bytes) -> web.Response:
         """Pass a request to emulate as it is."""
-        headers = {k: v for k, v in request.headers.items() if k.lower() in ("authorization", "accept", "content-type")}
+        headers = {k: v for k, v in request.headers.items() if k.lower() in ("accept", "content-type")}
+        token = request.headers.get("Authorization", "").partition(" ")[2]
+        headers["Authorization"] = self.upstream.authorization(token)
         url = self.upstream.url + request.path_qs
         async with self.upstream.http.request(request.method, url, data=raw or None, headers=headers) as answer:
             content = await answer.read()
