@@ -49,7 +49,7 @@ def test_a_fault_is_whole(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(FAULTS))
 def test_no_name_of_a_manifest_is_left_after_drawing(name: str) -> None:
     fault = FAULTS[name]
-    texts = (fault.shared, fault.before, fault.manifests)
+    texts = (fault.shared, *fault.before, fault.manifests)
     names = library.Names.draw(*texts, namespace="team-x", placeholder=fault.namespace)
     given = {one["metadata"]["name"] for text in texts for one in library.parse(text)}
     drawn = {one["metadata"]["name"] for text in texts for one in library.parse(names(text))}

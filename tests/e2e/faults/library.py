@@ -76,7 +76,7 @@ class Fault:
     sample: bool  # part of `make test`
     shared: str
     manifests: str
-    before: str  # applied first, until all its pods are ready
+    before: tuple[str, ...]  # applied first, one after the other, each until its pods are ready
     twin: str | None  # written out, where replacing does not do
 
     @property
@@ -119,7 +119,7 @@ def load(folder: pathlib.Path) -> Fault:
         sample=bool(said.get("sample")),
         shared="\n---\n".join((HERE / "_shared" / f"{one}.yaml").read_text() for one in said.get("with", ())),
         manifests=(folder / "manifests.yaml").read_text(),
-        before=_read(folder / "before.yaml") or "",
+        before=tuple(path.read_text() for path in sorted(folder.glob("before*.yaml"))),
         twin=_read(folder / "twin.yaml"),
     )
 

@@ -115,17 +115,18 @@ class Field:
         return name
 
     async def apply(self, namespace: str, text: str) -> list[Mapping[str, Any]]:
-        """Create or change every object of a text; return them."""
-        objects = library.parse(text)
-        for one in objects:
+        """Create or change every object of a text; return them with the metadata that they have now."""
+        objects = []
+        for one in library.parse(text):
             path = await self.kinds.find_path(one["apiVersion"], one["kind"], namespace)
             if path is None:
                 raise AssertionError(f"the cluster does not know {one['apiVersion']} {one['kind']}")
             try:
-                await self.api.write("POST", path, one)
+                stored = await self.api.write("POST", path, one)
             except errors.Conflict:
                 target = f"{path}/{one['metadata']['name']}"
-                await self.api.write("PATCH", target, one, content_type=connection.MERGE_PATCH)
+                stored = await self.api.write("PATCH", target, one, content_type=connection.MERGE_PATCH)
+            objects.append(one | {"metadata": stored["metadata"]})
         return objects
 
     async def remove(self, namespace: str, objects: Sequence[Mapping[str, Any]]) -> None:
@@ -188,7 +189,7 @@ async def run(
 async def run_one(ground: Field, fault: library.Fault, *, rounds: int) -> Result:
     """Show one fault beside its twin and its decoys, diagnose all of them, take them away."""
     namespace = await ground.make_namespace()
-    texts = [fault.shared, fault.before, fault.manifests]
+    texts = [fault.shared, *fault.before, fault.manifests]
     names = library.Names.draw(*texts, namespace=namespace, placeholder=fault.namespace)
     result = Result(fault, names)
     made: list[Mapping[str, Any]] = []
@@ -215,9 +216,10 @@ async def _show(
         made += objects
         others += library.targets_of(objects)
     result.decoys = [Look(one, _nothing(one, namespace), (), False, 0.0) for one in others]
-    if fault.before:
-        made += await ground.apply(namespace, names(f"{fault.shared}\n---\n{fault.before}"))
-        await _settled(watched, namespace, "what stood before the fault")
+    for number, text in enumerate(fault.before):
+        objects = await ground.apply(namespace, names(text if number else f"{fault.shared}\n---\n{text}"))
+        made += objects
+        await _settled(watched, namespace, objects)
     twin = library.twin_text(fault)
     if twin is not None:
         drawn = library.Names.draw(fault.shared, twin, namespace=namespace, placeholder=fault.namespace)
@@ -247,13 +249,19 @@ def _nothing(target: str, namespace: str) -> Bundle:
     return Bundle(target=library.ref_of(target), namespace=namespace, now=dt.datetime.now(dt.UTC))
 
 
-async def _settled(watched: watching.Watched, namespace: str, what: str) -> None:
+async def _settled(watched: watching.Watched, namespace: str, objects: Sequence[Mapping[str, Any]]) -> None:
+    """Wait until what was applied before the fault runs, as it was applied last."""
+
     def settled() -> bool:
         pods = list(watched.of("Pod", namespace))
-        return bool(pods) and all(watching.is_settled(pod) for pod in pods)
+        return (
+            bool(pods)
+            and all(watching.is_settled(pod) for pod in pods)
+            and all(watching.is_rolled_out(watched, one) for one in objects if one["kind"] == "Deployment")
+        )
 
     if not await watched.wait(settled, seconds=SYMPTOM_SECONDS):
-        raise AssertionError(f"{what} is not ready")
+        raise AssertionError("what stood before the fault is not ready")
 
 
 async def _quiet_settled(watched: watching.Watched, namespace: str, result: Result) -> None:

@@ -80,7 +80,7 @@ async def scan_once(ground: running.Field, spaces: Sequence[str]) -> list[scan.S
 async def _show(ground: running.Field, space: str, fault: library.Fault) -> None:
     """Apply a fault without its twin and wait for its symptom."""
     names = library.Names.draw(
-        fault.shared, fault.before, fault.manifests, namespace=space, placeholder=fault.namespace
+        fault.shared, *fault.before, fault.manifests, namespace=space, placeholder=fault.namespace
     )
     begun = time.monotonic()
     await ground.apply(space, names(f"{fault.shared}\n---\n{fault.manifests}"))

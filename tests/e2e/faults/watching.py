@@ -171,6 +171,20 @@ def is_ready(pod: Stored) -> bool:
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
+def is_rolled_out(watched: Watched, deployment: Stored) -> bool:
+    """Whether the controller has brought a Deployment to the generation that an object has."""
+    metadata = deployment["metadata"]
+    found = watched.find("Deployment", metadata["namespace"], metadata["name"])
+    if found is None:
+        return False
+    status, wanted = found.get("status") or {}, found["spec"].get("replicas", 1)
+    return bool(
+        status.get("observedGeneration", 0) >= metadata["generation"]
+        and status.get("updatedReplicas", 0) == status.get("replicas", 0) == wanted
+        and status.get("availableReplicas", 0) == wanted
+    )
+
+
 def is_settled(pod: Stored) -> bool:
     """Whether a pod is Ready or has done its work."""
     return is_ready(pod) or (pod.get("status") or {}).get("phase") == "Succeeded"
