@@ -69,9 +69,25 @@ def to_objects(
         return
     name = posixpath.join(root.path, base)
     file = layout.kustomizations[root.path].file
-    listed = appending.append_to_list(files[file], file, "resources", f"{base}\n")
-    if name not in files and listed is not None:
+    listed = _list_resource(files[file], file, base) if name not in files else None
+    if listed is not None:
         yield Candidate(files={name: content, file: listed}, what=f"{name}: new")
+
+
+def _list_resource(content: bytes, file: str, entry: str) -> bytes | None:
+    """Return a kustomization with one more resource, in whichever form it lists them."""
+    listed = appending.append_to_list(content, file, "resources", f"{entry}\n")
+    present = documents.parse(content, file).values[0].get("resources")
+    if listed is not None or not present:
+        return listed
+    edit = Edit(
+        file=file, document=0, path=("resources",), operation=Operation.SET, old=present,
+        new=[*present, entry], reason="",
+    )  # fmt: skip
+    try:
+        return editing.apply_edit(content, edit)
+    except Refusal:
+        return None
 
 
 def _documents(files: Mapping[str, bytes], name: str, intent: Intent) -> Iterator[_Document]:
@@ -211,11 +227,12 @@ def _fields(
     chart = layout.charts[root.path]
     own = [name for name in (*reversed(root.values), chart.values_file) if name in files]
     found: list[tuple[int, Wanted]] = []
-    for prefix, folder in [("", chart.folder), *chart.parts]:
+    readable = [part for part in chart.parts if part[1]]
+    for prefix, folder in [("", chart.folder), *readable]:
         inside = [posixpath.join(folder, "values.yaml")] if prefix else []
         for reference in _references(files, folder):
             fitted = _fit_reference(reference, intent)
-            if fitted is None or not folder:
+            if fitted is None:
                 continue
             rest, after = fitted
             above = (prefix, *reference) if prefix else reference

@@ -246,7 +246,7 @@ def _templates(root: Root, files: Mapping[str, bytes], intent: Intent) -> Iterat
     old, new = str(intent.before), str(intent.after)
     token = re.compile(rf"(?<![\w./:-]){re.escape(old)}(?![\w./:-])")
     for name in sorted(files):
-        if not root.uses(name) or "/templates/" not in name:
+        if not root.uses(name) or "templates" not in name.split("/"):
             continue
         lines = files[name].decode("utf-8", errors="surrogateescape").split("\n")
         for number, line in enumerate(lines):

@@ -21,6 +21,8 @@ def edit_inside(content: bytes, outer: Edit, inner: Edit) -> bytes:
     if not isinstance(node, yaml.ScalarNode):
         raise Refusal("EditImpossible", f"{outer.file} has no text at that place.")
     changed = editing.apply_edit(node.value.encode(), inner).decode()
+    if not node.value.endswith("\n"):
+        changed = changed.rstrip("\n")
     whole = Edit(
         file=outer.file, document=outer.document, path=outer.path, operation=Operation.SET,
         old=node.value, new=changed, reason=inner.reason,

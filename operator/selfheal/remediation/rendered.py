@@ -14,7 +14,6 @@ from selfheal.remediation.edits import PathStep, Refusal
 
 _SEPARATOR = re.compile(r"(?m)^---(?=[ \t\r\n]|\Z)[ \t]*(?:#.*)?\r?\n?")
 _OPAQUE = re.compile(r"(?m)^kind:[ \t]*[\"']?CustomResourceDefinition\b")
-_SOURCE = re.compile(r"(?m)^# Source: (\S+)$")
 _HASHED = re.compile(r"^(.+)-[2456789bcdfghkmt]{10}$")
 _GENERATED = frozenset({"ConfigMap", "Secret"})
 
@@ -65,12 +64,6 @@ def load(text: str) -> dict[str, Any]:
     """Return the object of a document, as a copy of one's own."""
     loaded: dict[str, Any] = documents.copy_plain(_parse(text))
     return loaded
-
-
-def find_template(text: str) -> str:
-    """Return the template that Helm names above a document; empty: none."""
-    found = _SOURCE.search(text)
-    return found[1] if found else ""
 
 
 def identify(manifest: Mapping[str, Any]) -> Identity:

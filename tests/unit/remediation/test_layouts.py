@@ -137,6 +137,7 @@ CHARTS = tree(
     dependencies:
     - {name: web, alias: front, repository: "file://../web"}
     - {name: redis, repository: "https://charts.example"}
+    - {name: web, alias: back, repository: "file://../web"}
     - {name: packed}
     - odd
     - {name: inner, repository: "https://charts.example"}
@@ -172,9 +173,9 @@ def test_charts_are_found_with_their_parts() -> None:
     assert sorted(found) == ["apps/lib", "apps/shop", "apps/web"]
     shop = found["apps/shop"]
     assert shop.parts == (
-        ("front", "apps/web"), ("packed", ""), ("inner", "apps/shop/charts/inner"), ("loose", "apps/shop/charts/loose"),
+        ("front", "apps/web"), ("back", "apps/web"), ("packed", ""), ("inner", "apps/shop/charts/inner"), ("loose", "apps/shop/charts/loose"),
     )  # fmt: skip
-    assert shop.links == (("apps/shop/charts/web", "apps/web"),)
+    assert shop.links == (("apps/shop/charts/web", "apps/web"), ("apps/shop/charts/web", "apps/web"))
     assert shop.missing == ("redis (https://charts.example)",)
     assert charts.close_over(shop, found) == ["apps/shop", "apps/web"]
     assert charts.close_over(shop, {}) == ["apps/shop"]
@@ -212,7 +213,7 @@ def test_a_release_is_made_of_a_chart_and_what_it_links_to() -> None:
     root = layouts.helm_root(layout, layout.charts["apps/shop"], ("apps/prod.values.yaml",), live(), "shop")
     assert root.title == "Helm apps/shop with apps/prod.values.yaml"
     assert root.folders == ("apps/shop", "apps/web")
-    assert root.links == (("apps/shop/charts/web", "apps/web"),)
+    assert set(root.links) == {("apps/shop/charts/web", "apps/web")}
     assert "needs redis" in root.problem
     assert root.release == "shop"
     assert root.uses("apps/web/templates/values-x.yaml")
