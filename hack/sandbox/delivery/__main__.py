@@ -19,7 +19,7 @@ from hack.cluster import binaries
 from hack.sandbox.delivery.units import Unit, find_units
 from hack.sandbox.github import client
 
-IMMUTABLE = "field is immutable"
+IMMUTABLE = "is immutable"
 
 
 class Delivery:

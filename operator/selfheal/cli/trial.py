@@ -11,12 +11,18 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from selfheal.cli import sandbox_repository, trial_manifests
+from selfheal.adapters.kube import kinds
+from selfheal.cli import sandbox_repository, trial_manifests, trial_scan, trial_symptoms
 from selfheal.cli.kubectl import Kubectl
 from selfheal.cli.trial_manifests import TrialError
 
 Say = Callable[[str], Any]
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod")
+CLEARED = (
+    "horizontalpodautoscalers", "poddisruptionbudgets", "deployments", "statefulsets", "daemonsets",
+    "jobs", "cronjobs", "pods", "persistentvolumeclaims", "services", "ingresses",
+    "networkpolicies", "resourcequotas", "limitranges", "roles", "rolebindings",
+)  # fmt: skip
 ENDS = ("INCIDENT_RESOLVED", "INCIDENT_REQUIRES_HUMAN")
 SYMPTOM_PATIENCE = 60.0
 """Seconds in which a fault shows itself: probes, back-offs and OOM kills need less here."""
@@ -72,6 +78,7 @@ def run(
     )
     workloads = wait_for_workloads(kubectl, space, files)
     failing = find_failing(kubectl, space, workloads, say)
+    failing = failing or trial_scan.find_quiet(sandbox.values["kubeconfig"], space)
     if not failing:
         return {"namespace": space, "incidents": [], "message": "Everything is healthy."}
     names = [
@@ -85,7 +92,7 @@ def prepare(kubectl: Kubectl, namespace: str) -> None:
     """Make the namespace, and take away the incidents of an earlier trial."""
     kubectl.run("create", "namespace", namespace, check=False)
     kubectl.run("-n", namespace, "delete", "shi", "--all", "--wait=true", check=False)
-    for kind in ("deployments", "statefulsets", "daemonsets", "jobs", "cronjobs", "pods"):
+    for kind in CLEARED:
         kubectl.run(
             "-n", namespace, "delete", kind, "--all", "--wait=true", "--grace-period=1", check=False
         )
@@ -161,7 +168,7 @@ def find_failing(
         found = {
             workload: why
             for workload in workloads
-            if (why := symptom(kubectl, namespace, *workload)) is not None
+            if (why := trial_symptoms.symptom(kubectl, namespace, *workload)) is not None
         }
         certain = {workload: why for workload, why in found.items() if why != "not ready"}
         if certain or (found and time.monotonic() - started > SYMPTOM_PATIENCE / 2):
@@ -171,62 +178,20 @@ def find_failing(
             return {}
         time.sleep(POLL)
     say("nothing failed for certain within 60 s; files what is not ready")
-    return {w: why for w in workloads if (why := symptom(kubectl, namespace, *w)) is not None}
-
-
-def symptom(kubectl: Kubectl, namespace: str, kind: str, name: str) -> str | None:
-    """Return what is wrong with a workload's pods; None: nothing."""
-    pods = [pod for pod in kubectl.get(namespace, "pods")["items"] if _belongs(pod, kind, name)]
-    for pod in pods:
-        for status in _container_statuses(pod):
-            waiting = status.get("state", {}).get("waiting", {}).get("reason", "")
-            if waiting and waiting not in ("ContainerCreating", "PodInitializing"):
-                return str(waiting)
-            last = status.get("lastState", {}).get("terminated", {})
-            ended = status.get("state", {}).get("terminated", {})
-            for state in (last, ended):
-                if state.get("reason") not in (None, "Completed"):
-                    return str(state["reason"])
-    events = (kubectl.get(namespace, "events") or {"items": []})["items"]
-    for event in events:
-        about = event["involvedObject"]["name"]
-        certain = event["reason"] in (
-            "Unhealthy",
-            "FailedMount",
-            "FailedScheduling",
-            "FailedCreate",
-        )
-        if certain and (about == name or about.startswith(f"{name}-")) and not _ready(pods):
-            return str(event["reason"])
-    return None if _ready(pods) else "not ready"
-
-
-def _belongs(pod: dict[str, Any], kind: str, name: str) -> bool:
-    own = pod["metadata"]["name"]
-    return bool(own == name if kind == "Pod" else own.startswith(f"{name}-"))
-
-
-def _container_statuses(pod: dict[str, Any]) -> list[dict[str, Any]]:
-    status = pod.get("status", {})
-    return [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
-
-
-def _ready(pods: list[dict[str, Any]]) -> bool:
-    def ready(pod: dict[str, Any]) -> bool:
-        done = pod.get("status", {}).get("phase") == "Succeeded"
-        conditions = pod.get("status", {}).get("conditions", [])
-        return done or any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-
-    return bool(pods) and all(ready(pod) for pod in pods)
+    return {
+        w: why
+        for w in workloads
+        if (why := trial_symptoms.symptom(kubectl, namespace, *w)) is not None
+    }
 
 
 def file_incident(kubectl: Kubectl, namespace: str, kind: str, name: str, why: str) -> str:
     """File an incident for a workload; return its name."""
-    incident = f"{name}-{dt.datetime.now(dt.UTC):%H%M%S}"
-    versions = {"Pod": "v1", "Job": "batch/v1", "CronJob": "batch/v1"}
+    stem = name if kind in WORKLOADS else f"{name}-{kind.lower()}"
+    incident = f"{stem}-{dt.datetime.now(dt.UTC):%H%M%S}"
     spec = {
         "summary": f"{kind} {name} is unhealthy: {why}",
-        "targetRef": {"apiVersion": versions.get(kind, "apps/v1"), "kind": kind, "name": name},
+        "targetRef": {"apiVersion": kinds.KNOWN[kind][0], "kind": kind, "name": name},
     }
     body = {
         "apiVersion": "selfheal.dev/v1alpha1",
@@ -297,7 +262,9 @@ def report(
     pull, usage = status.get("pullRequest"), status.get("usage", {})
     diagnosis = status.get("diagnosis", {})
     target = status.get("target", {})
-    why = symptom(kubectl, namespace, target.get("kind", "Pod"), target.get("name", ""))
+    why = trial_symptoms.symptom(
+        kubectl, namespace, target.get("kind", "Pod"), target.get("name", "")
+    )
     return {
         "incident": incident["metadata"]["name"],
         "resolved": status.get("phase") == "INCIDENT_RESOLVED",
@@ -327,10 +294,12 @@ def report(
 
 
 def _healthy_now(kubectl: Kubectl, namespace: str, target: dict[str, Any]) -> bool:
+    if target["kind"] not in WORKLOADS:
+        return True  # it has no pods of its own; the verification has judged it
     pods = [
         pod
         for pod in kubectl.get(namespace, "pods")["items"]
-        if _belongs(pod, target["kind"], target["name"])
+        if trial_symptoms.belongs(pod, target["kind"], target["name"])
         and "deletionTimestamp" not in pod["metadata"]
     ]
-    return _ready(pods)
+    return trial_symptoms.is_ready(pods)

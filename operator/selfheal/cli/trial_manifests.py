@@ -61,7 +61,14 @@ def place_in_namespace(files: Mapping[str, bytes], namespace: str) -> dict[str, 
 def set_namespace(text: str, namespace: str) -> str:
     """Set ``metadata.namespace`` in every document of a file, leaving all other bytes alone."""
     parts = re.split(r"(?m)^(---[^\n]*\n)", text)
-    return "".join(_set_in_document(part, namespace) for part in parts)
+    return "".join(_set_subjects(_set_in_document(part, namespace), namespace) for part in parts)
+
+
+def _set_subjects(part: str, namespace: str) -> str:
+    """Let a RoleBinding mean the ServiceAccounts that move with it."""
+    if not re.search(r"(?m)^kind:\s*RoleBinding\s*$", part):
+        return part
+    return re.sub(r"(\bnamespace:[ \t]*)[^\s,}]+", rf"\g<1>{namespace}", part)
 
 
 def _set_in_document(part: str, namespace: str) -> str:

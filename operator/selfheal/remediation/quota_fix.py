@@ -11,7 +11,7 @@ from selfheal.remediation.cpu_fix import render_cores
 from selfheal.remediation.drafts import Draft
 from selfheal.remediation.edits import PathStep, Proposal, Refusal
 from selfheal.remediation.memory_fix import render_quantity
-from selfheal.remediation.scheduling_fix import observed_requests, past_amounts
+from selfheal.remediation.scheduling_fix import lower_requests, observed_requests, past_amounts
 
 
 def propose(draft: Draft) -> Iterator[Proposal]:
@@ -34,31 +34,45 @@ def _containers(draft: Draft) -> Iterator[tuple[tuple[PathStep, ...], Mapping[st
 
 
 def _shrink(draft: Draft) -> Iterator[Proposal]:
-    """Yield an oversized request back to what ran; a quota that is just used up is a person's."""
+    """Yield a request back to what ran, or to what is plausible where it alone is too large.
+
+    A quota that is just used up is for a person.
+    """
     parameters = draft.finding.parameters
+    found = False
     for name, wanted in parameters["requested"].items():
         group, _, resource = str(name).rpartition(".")
         used, hard = amount(parameters["used"].get(name)), amount(parameters["hard"].get(name))
         if used + amount(wanted) <= hard or resource not in ("cpu", "memory"):
             continue
-        group = group or "requests"
         for path, entry in _containers(draft):
+            container, group = str(entry.get("name")), group or "requests"
             place = (*path, "resources", group, resource)
             old = draft.look(place)
             room = hard - used - (amount(wanted) - amount(old))
-            past = past_amounts(draft, str(entry.get("name")), group, resource)
-            for new, why in past:
-                if old is not None and amount(new) < amount(old) and amount(new) <= room:
+            for new, why, risk in _smaller(draft, container, group, resource, old, wanted, hard):
+                if 0 < amount(new) <= min(room, amount(old)) and amount(new) != amount(old):
+                    found = True
                     yield draft.propose(
                         draft.set(place, new, why),
-                        summary=f"Lower {group}.{resource} of {entry.get('name')} from {old} to "
-                        f"{new}, which quota {parameters['quota']} has room for",
-                        risk="Low", risk_reason=why,
+                        summary=f"Lower {group}.{resource} of {container} from {old} to {new}, "
+                        f"which quota {parameters['quota']} has room for",
+                        risk=risk, risk_reason=why,
                         arithmetic=f"{parameters['used'].get(name)} used + {new} <= "
                         f"{parameters['hard'].get(name)} (quota {parameters['quota']})",
                     )  # fmt: skip
-                    return
-    raise Refusal("QuotaUsedUp", _used_up(draft))
+    if not found:
+        raise Refusal("QuotaUsedUp", _used_up(draft))
+
+
+def _smaller(
+    draft: Draft, container: str, group: str, resource: str, old: Any, wanted: str, hard: float
+) -> Iterator[tuple[str, str, str]]:
+    if group == "requests" and old is not None and amount(wanted) > hard:
+        yield from lower_requests(draft, container, resource, str(old))
+        return
+    for past, why in past_amounts(draft, container, group, resource):
+        yield past, why, "Low"
 
 
 def _used_up(draft: Draft) -> str:

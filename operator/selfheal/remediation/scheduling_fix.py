@@ -33,7 +33,7 @@ def propose_request(draft: Draft, guards: GuardsSpec) -> Iterator[Proposal]:
             "Drifted", f"The source requests {written} {resource}, the running pod {request}."
         )
     found = False
-    for new, why, risk in _choices(draft, resource, request):
+    for new, why, risk in lower_requests(draft, str(draft.finding.container), resource, request):
         if 0 < amount(new) < amount(parameters["allocatable"]):
             found = True
             yield draft.propose(
@@ -48,8 +48,10 @@ def propose_request(draft: Draft, guards: GuardsSpec) -> Iterator[Proposal]:
         raise Refusal("NoObservedUse", _unknown(draft, resource, request))
 
 
-def _choices(draft: Draft, resource: str, request: str) -> Iterator[tuple[str, str, str]]:
-    name = str(draft.finding.container)
+def lower_requests(
+    draft: Draft, name: str, resource: str, request: str
+) -> Iterator[tuple[str, str, str]]:
+    """Iterate over smaller requests of a container, best first: value, why, risk."""
     for past, why in past_amounts(draft, name, "requests", resource):
         if amount(past) < amount(request):
             yield past, why, "Low"
