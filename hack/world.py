@@ -147,6 +147,8 @@ def install(*, namespaces: Sequence[str], say: Callable[[str], None] = print, **
     kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"), check=False)
     kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
     kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=rendered)
+    asks = ROOT / "manifests" / "optional" / "ask-containers.yaml"
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", str(asks))
     apply(
         secret("jira", host_of(box["jira"]), {"token": box["jiraToken"], "cloudId": box["jiraCloudId"]}),
         secret("github", host_of(box["github"]), {"token": box["githubToken"]}),

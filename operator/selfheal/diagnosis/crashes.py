@@ -25,6 +25,7 @@ SIGNALS = {132: "SIGILL", 134: "SIGABRT", 135: "SIGBUS", 136: "SIGFPE", 137: "SI
 _CRASHED = frozenset({132, 134, 135, 136, 139})
 """Signals that a program's own fault raises."""
 
+_KILLS = re.compile(r"(?:Liveness|Startup) probe")
 _STOPPED = frozenset({0, 130, 137, 143})
 _RUNS_ONCE = frozenset({"Job", "CronJob"})
 _PHRASES = {
@@ -83,11 +84,27 @@ def ends_itself(reading: Reading, container: Container) -> bool:
 
 
 def killed_by_probe(reading: Reading, container: Container) -> bool:
-    """Tell whether the kubelet killed it for a failing liveness or startup probe."""
-    wanted = re.compile(rf"[Cc]ontainer {re.escape(container.name)}\b.*(?:liveness|startup) probe")
-    return any(
+    """Tell whether the kubelet killed it for a failing liveness or startup probe.
+
+    The kubelet drops events of a pod that has many: without its word, the way the container ended
+    and the probe's own failures say it.
+    """
+    name = re.escape(container.name)
+    wanted = re.compile(rf"[Cc]ontainer {name}\b.*(?:liveness|startup) probe")
+    if any(
         wanted.search(str(event.value.get("message", "")))
         for event in reading.events("Killing", about=container.pod_name)
+    ):
+        return True
+    probed = "livenessProbe" in container.spec or "startupProbe" in container.spec
+    return (
+        probed
+        and container.exit_code in _STOPPED
+        and container.terminated.get("reason") != "OOMKilled"
+        and any(
+            _KILLS.match(str(event.value.get("message", "")))
+            for event in reading.events("Unhealthy", about=container.pod_name)
+        )
     )
 
 

@@ -90,13 +90,14 @@ class Failure:
     def listening(self) -> dict[int, Item]:
         """Return the ports that answered, with the item that shows it.
 
-        Containers of a pod share its ports: those that another one declares are left out.
+        Containers of a pod share its ports: those that another one declares, or is asked on by
+        its own probe, are left out.
         """
         others = {
-            port["containerPort"]
+            port
             for entry in self.container.pod.value["spec"]["containers"]
             if entry["name"] != self.container.name
-            for port in entry.get("ports") or ()
+            for port in _ports_of(entry)
         }
         found: dict[int, Item] = {}
         for item in self.served:
@@ -139,6 +140,15 @@ class Failure:
                 and dig(self.container.spec, name, self.handler).get("port") == mine.get("port")
             )
         )
+
+
+def _ports_of(container: Mapping[str, Any]) -> Iterator[Any]:
+    """Iterate over the ports that a container declares and that its probes ask."""
+    for port in container.get("ports") or ():
+        yield port["containerPort"]
+    for probe in PROBES:
+        for handler in ("httpGet", "tcpSocket", "grpc"):
+            yield dig(container, probe, handler).get("port")
 
 
 def find(reading: Reading) -> Iterator[Failure]:

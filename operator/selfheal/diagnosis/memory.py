@@ -35,7 +35,7 @@ OFTEN = dt.timedelta(days=1)
 RAISED_OFTEN = 2
 """Raises of the limit after which another one would only delay the next kill."""
 
-_UNSTATED = re.compile(r"must specify ((?:limits|requests)\.memory)(?: for: ([\w.,-]+))?")
+_UNSTATED = re.compile(r"(?:must specify |; )((?:limits|requests)\.memory)(?: for: ([\w.,-]+))?")
 _MINIMUM = re.compile(
     r"minimum memory usage per (?:Container|Pod) is (\S+?),? but (?:limit|request)"
 )

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from selfheal.api.classes import IncidentClass
+from selfheal.diagnosis import crashes
 from selfheal.diagnosis.evidence import Finding
 from selfheal.diagnosis.failing_probes import Failure
 from selfheal.diagnosis.reading import dig, parse_time, quote, stated
@@ -27,7 +28,8 @@ def applies(failure: Failure) -> bool:
         return False
     if failure.probe == "livenessProbe" and "startupProbe" in failure.container.spec:
         return False  # it had started
-    if failure.number in failure.listening() or not killed(failure):
+    killed = crashes.killed_by_probe(failure.reading, failure.container)
+    if failure.number in failure.listening() or not killed:
         return False
     text = _last_run(failure)
     last = text.rstrip().splitlines()[-1] if text.strip() else ""
@@ -40,7 +42,7 @@ def _last_run(failure: Failure) -> str:
     return ""
 
 
-def killed(failure: Failure) -> tuple[str, ...]:
+def _kills(failure: Failure) -> tuple[str, ...]:
     """Return the ids of the events that say that the probe killed the container."""
     events = failure.reading.events("Killing", about=failure.container.pod_name)
     return tuple(
@@ -53,12 +55,13 @@ def killed(failure: Failure) -> tuple[str, ...]:
 
 def finding(failure: Failure, evidence: tuple[str, ...]) -> Finding:
     """Return the finding: the probe kills a start that takes longer than it allows."""
-    kills, container = killed(failure), failure.container
+    kills, container = _kills(failure), failure.container
+    killed = crashes.killed_by_probe(failure.reading, container)
     allowed = _allowed(failure.spec)
     lived = _lived(failure)
     declared = failure.number is not None and failure.number in failure.declared.values()
     after_start = failure.probe == "livenessProbe" and "startupProbe" in container.spec
-    sure = bool(kills) and not after_start and (declared or applies(failure))
+    sure = killed and not after_start and (declared or applies(failure))
     last = _last_run(failure).rstrip().splitlines()
     said = f'; the last it said: "{quote(last[-1], 100)}"' if last else ""
     return Finding(

@@ -19,7 +19,8 @@ from selfheal.domain import errors
 
 PATHS = ("/healthz", "/health", "/livez", "/readyz", "/ready", "/live", "/status", "/ping",
          "/actuator/health", "/")  # fmt: skip
-PORTS = (80, 3000, 5000, 8000, 8080, 8081, 8443, 8888, 9000, 9090)
+PORTS = (80, 3000, 3306, 4000, 5000, 5432, 5672, 6379, 8000, 8080, 8081, 8443, 8888, 9000, 9090,
+         9200, 11211, 27017)  # fmt: skip
 _PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 _DEADLINE = 3.0
 _MAX_CONTAINERS = 2
