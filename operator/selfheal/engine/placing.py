@@ -213,8 +213,8 @@ class _Placing:
         reached = sorted({name for choice in self.chosen for name in choice.touched})
         places = "; ".join(dict.fromkeys(choice.candidate.what for choice in self.chosen))
         proof = (
-            f"Changed at {places}. {root.title} renders {len(after)} objects before and after, "
-            "which differ in the intended place only."
+            f"Changed at {places}. All that {root.title} renders (objects: {len(after)}) was "
+            "compared before and after, which differ in the intended place only."
         )
         risk, reason = proposal.risk, proposal.risk_reason
         if reached:
