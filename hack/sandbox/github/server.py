@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -85,8 +86,11 @@ class Proxy:
         path = request.path
         token = request.headers.get("Authorization", "").partition(" ")[2]
         login = state.TOKENS.get(token)
-        entry = {"method": request.method, "path": request.path_qs, "actor": login, "time": state.now()}
-        if request.method != "GET" and request.path != "/graphql":
+        entry = {
+            "method": request.method, "path": request.path_qs, "actor": login, "time": state.now(),
+            "at": time.time_ns() // 1_000_000, "agent": request.headers.get("User-Agent", ""),
+        }  # fmt: skip
+        if request.method != "GET":
             entry["body"] = (await request.text())[:RECORDED]
         self.kept.journal.append(entry)
         if self.kept.latency:

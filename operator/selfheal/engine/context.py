@@ -29,6 +29,7 @@ class Context:
     now: dt.datetime
     degraded: str | None = None
     unknown_status: str | None = None
+    read_at: dt.datetime | None = None  # of ticket and pull request, if not in this step
     fresh_intent: str | None = None  # key of the intent that this very step has saved
 
     @property

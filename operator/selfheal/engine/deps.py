@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from selfheal import ports
 from selfheal.agents.crew import Crew
@@ -35,6 +36,8 @@ class Deps:
     read_only: bool = False
     dry_run: bool = False
     renderer: ports.Renderer | None = None  # None: only plain YAML is fixed
+    readings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """What resting incidents last read, by uid (``engine.reading``); nothing is lost with it."""
     jitter: Callable[[], float] = random.random
 
 

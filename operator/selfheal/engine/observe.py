@@ -48,7 +48,7 @@ PLAN: Mapping[Phase, frozenset[str]] = {
 
 async def observe_phase(context: Context) -> None:
     """Read what the phase plans for; a read that fails is left out until the decision asks."""
-    names = PLAN[context.status.phase or Phase.INCIDENT_DETECTED]
+    names = PLAN[context.status.phase or Phase.INCIDENT_DETECTED] - context.facts.observed
     found = await asyncio.gather(
         *(READERS[name](context) for name in sorted(names)), return_exceptions=True
     )

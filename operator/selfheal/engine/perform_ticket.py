@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 
 from selfheal import ports
@@ -104,13 +105,13 @@ async def _read_moved(tracker: ports.IssueTracker, ticket: TicketFacts) -> Ticke
 
 
 async def save_mirror(context: Context, effect: Effect) -> Outcome:
-    """Bring property and label up to date in one write."""
-    tracker = require_tracker(context.systems)
-    view = context.view()
-    await tracker.save_mirror(
-        _ticket(context), mirrors.compute_ticket_mirror(view), mirrors.compute_ticket_labels(view)
-    )
-    return Outcome(facts={"ticket": await tracker.get_ticket(_ticket(context).id)})
+    """Bring property and label up to date in one write; the next step reads what stands."""
+    view, ticket = context.view(), _ticket(context)
+    mirror, labels = mirrors.compute_ticket_mirror(view), mirrors.compute_ticket_labels(view)
+    await require_tracker(context.systems).save_mirror(ticket, mirror, labels)
+    foreign = {name for name in ticket.labels if not name.startswith("selfheal-")}
+    written = dataclasses.replace(ticket, mirror=mirror, labels=labels | foreign)
+    return Outcome(facts={"ticket": written})
 
 
 async def comment(context: Context, effect: Effect) -> Outcome:

@@ -16,13 +16,12 @@ from selfheal.domain import derive, errors, lifecycle, phases
 from selfheal.domain.decisions import Act, Advance, Decision, Escalate, NeedFacts, Stall, Wait
 from selfheal.domain.effects import (
     NEEDS_INTENT,
-    OUTSIDE_WRITES,
     Effect,
     EffectKind,
     compute_key,
 )
 from selfheal.domain.machine import decide
-from selfheal.engine import draft, intents, observe, rest, setup
+from selfheal.engine import draft, intents, observe, reading, rest, setup
 from selfheal.engine.context import Context
 from selfheal.engine.deps import Deps
 from selfheal.engine.outcome import Outcome, add_usage
@@ -48,8 +47,6 @@ CLOCK_RUNS = frozenset({"SourceNotFound", "SourceAmbiguous", "TargetNotFound"})
 
 PLANNED_AHEAD = NEEDS_INTENT - {EffectKind.CREATE_TICKET}
 """A creation saves its own intent, so that one found open means that it may have been tried."""
-
-MIRROR_KINDS = frozenset({EffectKind.SAVE_TICKET_MIRROR, EffectKind.SAVE_PULL_REQUEST_MIRROR})
 
 
 async def step(key: str, deps: Deps) -> Requeue:
@@ -92,10 +89,15 @@ def _backing_off(context: Context) -> float | None:
 async def _step(context: Context) -> Requeue:
     run = context.status.run
     try:
+        kept = reading.take_kept(context)
         await observe.observe_phase(context)
         draft.take_in(context)
         setup.renew_identity(context, run)
         decision = await _decide(context)
+        if kept and not isinstance(decision, Wait):
+            return NOW  # it reads ticket and pull request before it does anything
+        if isinstance(decision, Wait):
+            reading.keep(context)
         return await _carry_out(context, decision)
     except errors.HandOver as error:
         escalation = Escalate(reason=error.reason, message=error.message)
@@ -221,8 +223,7 @@ async def _act(context: Context, effect: Effect) -> Requeue:
     rest.run_clock(context, running=True)
     if effect.kind in NEEDS_INTENT:
         await intents.save_intent(context, effect)
-    if effect.kind in OUTSIDE_WRITES and effect.kind not in MIRROR_KINDS:
-        await _look_again(context, effect)
+    await reading.look_again(context, effect)
     try:
         outcome = await perform(context, effect)
     except CLOSES_INTENT:
@@ -235,17 +236,6 @@ async def _act(context: Context, effect: Effect) -> Requeue:
     _plan_ahead(context)
     await draft.save_draft(context, message=None)
     return NOW
-
-
-async def _look_again(context: Context, effect: Effect) -> None:
-    """Read the ticket once more before an outside write: a person always wins."""
-    if context.status.ticket is None or not context.view().tracked:
-        return
-    seen = context.facts.ticket
-    await observe.observe(context, {"ticket"})
-    fresh = context.facts.ticket
-    if fresh is None or seen is None or fresh.moves != seen.moves:
-        raise errors.Conflict("the ticket was moved while the step was under way")
 
 
 def _settle(context: Context, effect: Effect, outcome: Outcome) -> None:

@@ -133,7 +133,8 @@ class Notices:
         except errors.SelfHealError as error:
             log.warning("a notice was not followed", extra={"error": str(error)})
             return 0
-        keys = [one.key for one in incidents if concerns(one)]
-        for key in keys:
-            self.waker.wake(key)
-        return len(keys)
+        concerned = [one for one in incidents if concerns(one)]
+        for one in concerned:
+            self.deps.readings.pop(one.metadata.uid, None)  # something is new to be read
+            self.waker.wake(one.key)
+        return len(concerned)

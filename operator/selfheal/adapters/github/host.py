@@ -49,6 +49,7 @@ class GitHubCodeHost:
         self._session = connection
         self._blobs = source.BlobCache()
         self._required: dict[tuple[str, str], frozenset[str]] = {}
+        self._labels: set[tuple[str, str]] = set()
         self._own_login: str | None = None
 
     async def get_repository(self, repository: str) -> facts.RepositoryFacts:
@@ -151,7 +152,9 @@ class GitHubCodeHost:
         if pulls.mirrors(pull.labels, pull.body, label, status_block):
             return
         await self._session.write(
-            lambda api: pulls.save_mirror(api, pull, label=label, status_block=status_block)
+            lambda api: pulls.save_mirror(
+                api, pull, label=label, status_block=status_block, known=self._labels
+            )
         )
 
     async def ensure_pull_request_comment(

@@ -75,12 +75,18 @@ def ensure(api: session.Api, draft: ports.PullRequestDraft) -> int:
 
 
 def save_mirror(
-    api: session.Api, pull: facts.PullRequestFacts, *, label: str, status_block: str
+    api: session.Api,
+    pull: facts.PullRequestFacts,
+    *,
+    label: str,
+    status_block: str,
+    known: set[tuple[str, str]],
 ) -> None:
     """Write phase label and status block, each in one request and only where it differs.
 
     Both are read again just before, since GitHub takes them only whole and a person may have
-    edited them.
+    edited them. ``known``: labels that were seen in their repository; they are not asked for
+    again, for GitHub itself makes one that was deleted since.
     """
     path = f"/repos/{pull.repository}/pulls/{pull.number}"
     try:
@@ -90,8 +96,9 @@ def save_mirror(
         if not marks.shows_status(body, status_block):
             api.send("PATCH", path, {"body": marks.with_status(body, status_block)})
         if marks.with_phase(labels, label) != labels:
-            if label not in labels:
+            if label not in labels and (pull.repository, label) not in known:
                 _ensure_label(api, pull.repository, label)
+                known.add((pull.repository, label))
             names = sorted(marks.with_phase(labels, label))
             where = f"/repos/{pull.repository}/issues/{pull.number}/labels"
             api.send("PUT", where, {"labels": names})
