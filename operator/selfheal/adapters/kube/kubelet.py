@@ -19,6 +19,7 @@ from selfheal.adapters.kube import connection, failures, kinds, rollout, targets
 from selfheal.domain import errors
 
 DEADLINE = 5.0
+SHORT = 1.5  # for working sets, which only size a fix: a diagnosis does not wait for them
 MAX_BYTES = 32 * 1024 * 1024
 MAX_NODES = 10
 CACHED_SECONDS = 5.0  # cAdvisor itself samples every 10 to 15 s
@@ -89,7 +90,8 @@ class Kubelets:
                 return cached[1], ""
             try:
                 stored = await self._api.get(connection.path_of("v1", "nodes", name=node))
-                text = await self._fetch(f"{base_url_of(stored)}{path}")
+                deadline = SHORT if path == _RESOURCE else DEADLINE
+                text = await self._fetch(f"{base_url_of(stored)}{path}", deadline)
             except errors.SelfHealError as error:
                 return "", f"counters of node {node}: {error}"
             if path != _SUMMARY:  # a tenth of what there is, and read once for each target
@@ -98,7 +100,7 @@ class Kubelets:
             self._cache[node, path] = (now, text)
             return text, ""
 
-    async def _fetch(self, url: str) -> str:
+    async def _fetch(self, url: str, deadline: float) -> str:
         header = await self._api.authorization()
         headers = {"Authorization": header} if header else {}
         if self._session is None:
@@ -106,7 +108,7 @@ class Kubelets:
             self._session = aiohttp.ClientSession(connector=connector)
         try:
             async with (
-                asyncio.timeout(DEADLINE),
+                asyncio.timeout(deadline),
                 self._session.get(url, headers=headers, allow_redirects=False) as answer,
             ):
                 text = (await answer.content.read(MAX_BYTES)).decode("utf-8", errors="replace")

@@ -111,7 +111,7 @@ class Kubelets(kubelet.Kubelets):
 
         api.get = get  # type: ignore[method-assign, assignment]
 
-    async def _fetch(self, url: str) -> str:
+    async def _fetch(self, url: str, deadline: float) -> str:
         self.asked += 1
         answer = self.answers[url.rpartition("/")[2]]
         if isinstance(answer, errors.SelfHealError):
