@@ -23,7 +23,7 @@ Fill = Callable[[str], str]
 
 _KEYS = {
     "why", "with", "class", "accepted", "cause", "target", "also", "container", "action", "by", "fix", "symptom",
-    "decoys", "namespace", "quiet", "later", "sample", "live",
+    "decoys", "namespace", "keep", "quiet", "later", "sample", "live",
 }  # fmt: skip
 _WORDS = [
     "amber",
@@ -71,6 +71,7 @@ class Fault:
     symptom: tuple[Mapping[str, Any], ...]
     decoys: tuple[str, ...]
     namespace: str | None  # a placeholder in the manifests
+    keep: frozenset[str]  # names that stand, since the fault lies in them
     quiet: tuple[str, ...]  # further workloads of the fault's own manifests that must raise nothing
     later: int  # evidence is taken as if so many seconds had passed since
     sample: bool  # part of `make test`
@@ -114,6 +115,7 @@ def load(folder: pathlib.Path) -> Fault:
         symptom=tuple(said.get("symptom", ())),
         decoys=tuple(said.get("decoys", ())),
         namespace=said.get("namespace"),
+        keep=frozenset(said.get("keep", ())),
         quiet=tuple(said.get("quiet", ())),
         later=int(said.get("later", 0)),
         sample=bool(said.get("sample")),
@@ -159,9 +161,11 @@ class Names:
     given: Mapping[str, str]
 
     @classmethod
-    def draw(cls, *texts: str, namespace: str, placeholder: str | None = None) -> Names:
+    def draw(
+        cls, *texts: str, namespace: str, placeholder: str | None = None, keep: frozenset[str] = frozenset()
+    ) -> Names:
         """Draw a name for each object of the texts; the placeholder becomes the namespace."""
-        found = {one["metadata"]["name"] for text in texts for one in parse(text)}
+        found = {one["metadata"]["name"] for text in texts for one in parse(text)} - keep
         drawn = {name: f"{secrets.choice(_WORDS)}-{secrets.token_hex(3)}" for name in sorted(found)}
         return cls(drawn | ({placeholder: namespace} if placeholder else {}))
 

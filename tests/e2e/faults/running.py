@@ -190,7 +190,7 @@ async def run_one(ground: Field, fault: library.Fault, *, rounds: int) -> Result
     """Show one fault beside its twin and its decoys, diagnose all of them, take them away."""
     namespace = await ground.make_namespace()
     texts = [fault.shared, *fault.before, fault.manifests]
-    names = library.Names.draw(*texts, namespace=namespace, placeholder=fault.namespace)
+    names = library.Names.draw(*texts, namespace=namespace, placeholder=fault.namespace, keep=fault.keep)
     result = Result(fault, names)
     made: list[Mapping[str, Any]] = []
     with preparing.prepared(fault) as fill:
@@ -222,7 +222,9 @@ async def _show(
         await _settled(watched, namespace, objects)
     twin = library.twin_text(fault)
     if twin is not None:
-        drawn = library.Names.draw(fault.shared, twin, namespace=namespace, placeholder=fault.namespace)
+        drawn = library.Names.draw(
+            fault.shared, twin, namespace=namespace, placeholder=fault.namespace, keep=fault.keep
+        )
         objects = await ground.apply(namespace, fill(drawn(f"{fault.shared}\n---\n{twin}")))
         made += objects
         result.twins = [Look(one, _nothing(one, namespace), (), False, 0.0) for one in library.targets_of(objects)]
