@@ -61,19 +61,26 @@ def _budget(leaf: Leaf) -> str | None:
 
 
 def _rules(leaf: Leaf) -> str | None:
-    """Rules may only be added, harmless ones, without taking one away."""
+    """Rules may only be added, and verbs to rules: harmless ones, without taking one away."""
     before, after = leaf.before or [], leaf.after or []
-    if (
-        not isinstance(before, list)
-        or not isinstance(after, list)
-        or after[: len(before)] != before
-    ):
+    if not isinstance(before, list) or not isinstance(after, list) or len(after) < len(before):
         return "rules may be added, never changed or removed"
+    for old, new in zip(before, after, strict=False):
+        if old != new and not _grown(old, new):
+            return "rules may be added, never changed or removed"
     for rule in after[len(before) :]:
         why = _harmful(rule)
         if why is not None:
             return why
     return None
+
+
+def _grown(old: Any, new: Any) -> bool:
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return False
+    same = {**old, "verbs": None} == {**new, "verbs": None}
+    leaf = Leaf(path=("verbs",), before=old.get("verbs"), after=new.get("verbs"))
+    return same and _verbs(leaf) is None
 
 
 def _harmful(rule: Any) -> str | None:
@@ -151,6 +158,11 @@ WORKLOADS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob
 NEW_KINDS = frozenset({"PersistentVolumeClaim"})
 """Kinds of which a fix may add an object (incidents.md, rule 1)."""
 
+IDENTITY = frozenset(
+    {"app", "app.kubernetes.io/name", "app.kubernetes.io/instance", "k8s-app", "name", "run"}
+)
+"""Labels that say which application a pod is of; the others tell its parts apart."""
+
 _CLAIM_FIELDS = frozenset({"accessModes", "resources", "storageClassName", "volumeMode"})
 
 
@@ -189,13 +201,17 @@ def _check_selector(change: DocumentChange) -> None:
         return
     old = [str(value) for value in (before or {}).values()]
     name = str(_at(change.manifest, ("metadata", "name")))
+    anchors = IDENTITY & set(before or {})
     for key, value in (after or {}).items():
+        if anchors and key not in anchors and anchors <= set(after):
+            continue  # it stays with the same application
         known = (before or {}).get(key) == value or str(value) in (*old, name)
         if not known and not any(reference.only_similar(str(value), [one]) for one in old):
             raise Refusal(
-                "AnotherApplication", f"{change.name}: spec.selector.{key} {value} is something "
-                "else than what the Service selects now.",
-            )  # fmt: skip
+                "AnotherApplication",
+                f"{change.name}: spec.selector.{key} {value} is something else than what the "
+                "Service selects now.",
+            )
 
 
 def _check_new(change: DocumentChange) -> None:

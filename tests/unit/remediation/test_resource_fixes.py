@@ -48,7 +48,7 @@ def test_a_request_goes_back_to_what_ran() -> None:
 def test_a_request_follows_what_is_used_or_what_siblings_ask_for() -> None:
     sibling = repo.ready_sibling(images=["shop/web:1"], requests={"a": {"cpu": "70m"}, "b": {}})
     others = [repo.ready_sibling("x", images=["other:1"], requests={"a": {"cpu": "1"}}), around.sibling("y", images=["shop/web:1"], requests={"a": {"cpu": "1"}})]
-    found = repo.fix(NODE, past(cpu="99"), *others, sibling, **OVERSIZED)
+    found = repo.fix(NODE, NOW, past(cpu="99"), past(memory="1Mi"), past(cpu="3"), *others, sibling, **OVERSIZED)
     assert [(one.risk, one.summary.rpartition(" ")[2]) for one in found] == [("Medium", "70m"), ("High", "64m")]
     found = repo.fix(NODE, make.counters(workingSetBytes=100 * 2**20), make.counters("other", workingSetBytes=1), **HUGE)
     assert [(one.risk, one.summary.rpartition(" ")[2]) for one in found] == [("Medium", "125Mi"), ("High", "900Mi")]
@@ -196,6 +196,13 @@ def test_a_quota_that_is_used_up_is_for_a_person() -> None:
 
 def unstated(*names: str, container: str = "bare") -> dict[str, Any]:
     return {"fault": "Unstated", "quota": "team", "missing": [{"resource": name, "container": container} for name in names]}
+
+
+def test_resources_that_are_there_but_empty() -> None:
+    text = repo.FILES[repo.FILE].replace(b"image: shop/bare:1", b"image: shop/bare:1\n        resources:")
+    sibling = repo.ready_sibling(images=["shop/bare:1"], requests={"x": {"cpu": "30m"}})
+    (found,) = repo.fix(QUOTA, sibling, files={**repo.FILES, repo.FILE: text}, **unstated("requests.cpu"))
+    assert repo.parsed(found, "Deployment")["spec"]["template"]["spec"]["containers"][1]["resources"] == {"requests": {"cpu": "30m"}}
 
 
 def test_what_a_quota_wants_stated_is_stated() -> None:
