@@ -14,15 +14,10 @@ from selfheal.remediation.edits import Edit, Operation, Refusal
 def append_items(before: documents.File, edit: Edit) -> str | None:
     """Return the text with items at the end of a list; None where the edit is something else."""
     old, new = edit.old, edit.new
-    if edit.operation is not Operation.SET or not isinstance(old, list) or not old:
+    grows = edit.operation is Operation.SET and isinstance(old, list) and isinstance(new, list)
+    if not grows or not old or len(new) <= len(old) or not documents.same(new[: len(old)], old):
         return None
-    if not isinstance(new, list) or len(new) <= len(old):
-        return None
-    if not documents.same(new[: len(old)], old):
-        return None
-    node = documents.find_node(before.nodes[edit.document], edit.path)
-    if not isinstance(node, yaml.SequenceNode) or not node.value:
-        return None
+    node: Any = documents.find_node(before.nodes[edit.document], edit.path)
     added = new[len(old) :]
     write = _append_flow if node.flow_style else _append_block
     return write(before, node, added)
