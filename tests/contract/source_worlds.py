@@ -68,6 +68,17 @@ class World:
         assert compare.carries_change(after, placed.manifest, placed.proposal.edits)
         return placed
 
+    async def add(self, manifest: Mapping[str, Any]) -> placing.Placed:
+        """Place a new object beside the target."""
+        located = await self.locate()
+        bundle = evidence_factory.bundle()
+        draft = Draft(finding=rendering.find_oom(), bundle=bundle, source=located.source, files=located.files)
+        edit = draft.add_document(manifest, "test")
+        proposal = draft.propose(edit, summary="", risk="Low", risk_reason="")
+        placed = await placing.place(self.renderer, located, proposal)
+        assert placed.others[edit.file, edit.document]["metadata"]["name"] == manifest["metadata"]["name"]
+        return placed
+
     async def intend(self, kind: str, name: str, path: tuple[str | int, ...], new: Any) -> placing.Placed:
         """Place one change of any rendered object, as a fix would propose it."""
         located = await self.locate()

@@ -268,3 +268,12 @@ async def test_a_dependency_that_is_not_in_the_repository_goes_to_a_person() -> 
         await world.locate()
     assert caught.value.reason == "GeneratorNotSupported"
     assert "needs redis (https://charts.example), which is not in the repository" in caught.value.message
+
+
+async def test_an_object_is_added_as_a_template() -> None:
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": NAMESPACE}, "spec": {"accessModes": ["ReadWriteOnce"]}}
+    world = await World.load(BLOCK + VALUES, root=root(), metadata=RELEASE)
+    placed = await world.add(claim)
+    (lines,) = world.changed_lines(placed).values()
+    assert list(world.changed_lines(placed)) == ["apps/web/templates/data-persistentvolumeclaim.yaml"]
+    assert "+  namespace: {{ .Release.Namespace }}" in lines

@@ -312,3 +312,29 @@ async def test_a_generated_setting_is_changed_in_what_feeds_it(shape: str) -> No
     assert len(renamed) == (0 if shape == "no hash" else 1)
     assert all(edit.old != edit.new and str(edit.new).startswith("settings-") for edit in renamed)
 
+
+
+CLAIM = {
+    "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"},
+    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+}  # fmt: skip
+
+
+async def test_an_object_is_added_to_the_overlay_and_listed() -> None:
+    world = await World.load(BASE + PROD + STAGING)
+    placed = await world.add(CLAIM)
+    lines = world.changed_lines(placed)
+    assert sorted(lines) == ["apps/overlays/prod/data-persistentvolumeclaim.yaml", "apps/overlays/prod/kustomization.yaml"]
+    assert lines["apps/overlays/prod/kustomization.yaml"] == [
+        "-resources: [../../base]", "+resources: [../../base, data-persistentvolumeclaim.yaml]",
+    ]  # fmt: skip
+
+
+async def test_the_delivered_name_of_a_generated_object_is_known() -> None:
+    more = "configMapGenerator:\n- name: settings\n  literals: [HEAP=64m]\n"
+    world = await World.load(BASE.replace("        resources", REFERENCE) + PROD + more)
+    placed = await world.intend("ConfigMap", "settings", ("data", "HEAP"), "256m")
+    (other,) = placed.others.values()
+    named = [edit.new for edit in placed.proposal.edits if edit.path[-1] == "name"]
+    assert named == [other["metadata"]["name"]]
+    assert other["data"] == {"HEAP": "256m"}

@@ -161,6 +161,10 @@ async def _prove(
     if located.roots:
         placed = await placing.place(context.deps.renderer, located, proposal)
         proposal, after = placed.proposal, placed.manifest
+        others = [
+            {**entry, "manifest": placed.others[entry["file"], entry["document"]]}
+            for entry in others
+        ]
         guards.check_files(
             proposal, guards=context.spec.guards, mapped_path=mapped.path, files=located.tree
         )

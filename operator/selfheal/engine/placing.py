@@ -18,7 +18,7 @@ from selfheal.engine.sources import Located
 from selfheal.remediation import additions, candidates, diff, documents, editing, intents, rendered
 from selfheal.remediation.edits import Edit, Operation, Proposal, Refusal, Source
 from selfheal.remediation.intents import Candidate, Intent
-from selfheal.remediation.layouts import Root
+from selfheal.remediation.layouts import Root, RootKind
 from selfheal.remediation.rendered import Change, Identity
 
 SHOWN = 8
@@ -29,10 +29,14 @@ Objects = Mapping[Identity, Any]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Placed:
-    """A proposal whose files are real ones, and the object that the source then renders to."""
+    """A proposal whose files are real ones, and the objects that the source then renders to.
+
+    ``manifest`` is the target; ``others`` are the further edited objects by file and document.
+    """
 
     proposal: Proposal
     manifest: Mapping[str, Any]
+    others: Mapping[tuple[str, int], Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,7 +88,7 @@ class _Placing:
         names = [rendered.identify(manifest) for manifest in manifests]
         for intent in self.intents:
             if not intent.path:
-                manifests.append(documents.copy_plain(intent.after))
+                manifests.append(self._added(root, intent.after))
             elif intent.identity in names:
                 number = names.index(intent.identity)
                 manifests[number] = _apply(manifests[number], intent)
@@ -107,7 +111,17 @@ class _Placing:
             if after is None:
                 yield rendered.load(text)
             else:
-                yield from documents.parse(after, "the intended object").values
+                first, *added = documents.parse(after, "the intended object").values
+                yield first
+                yield from (self._added(self.located.roots[0], manifest) for manifest in added)
+
+    def _added(self, root: Root, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an object that is added, in the namespace that an overlay puts all of its own."""
+        added: dict[str, Any] = documents.copy_plain(manifest)
+        space = self.located.source.manifest["metadata"].get("namespace")
+        if root.kind is RootKind.KUSTOMIZE and space:
+            added["metadata"].setdefault("namespace", space)
+        return added
 
     async def run(self) -> None:
         """Place one intent after the other; one candidate may do for several."""
@@ -207,9 +221,14 @@ class _Placing:
         """Return the proposal with real files, diff, and what more there is to say."""
         root = self.located.roots[0]
         texts = await sources.render(self.renderer, self.files, root)
-        before = [rendered.load(text) for text in self.located.outputs[root]]
         after = [rendered.load(text) for text in texts]
-        manifest = _counterpart(self.located.source, before, after)
+        source = self.located.source
+        manifest = _find(after, rendered.identify(source.manifest))
+        others = {
+            (edit.file, edit.document): _find(after, intent.identity)
+            for edit, intent in zip(proposal.edits, self.intents, strict=True)
+            if (edit.file, edit.document) != (source.file, source.document)
+        }
         reached = sorted({name for choice in self.chosen for name in choice.touched})
         places = "; ".join(dict.fromkeys(choice.candidate.what for choice in self.chosen))
         proof = (
@@ -231,6 +250,7 @@ class _Placing:
                 risk_reason=reason,
             ),
             manifest=manifest,
+            others=others,
         )
 
 
@@ -256,16 +276,15 @@ def _is_like(change: Change, intent: Intent) -> bool:
     return change.path[: len(steps)] == steps or steps[: len(change.path)] == change.path
 
 
-def _counterpart(
-    source: Source, before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
-) -> Mapping[str, Any]:
-    """Return the object of a source as it is rendered now."""
-    wanted = rendered.identify(source.manifest)
-    names = [rendered.identify(manifest) for manifest in after]
-    if wanted in names:
-        return after[names.index(wanted)]
-    own = [rendered.identify(manifest) for manifest in before].index(wanted)
-    return after[own]
+def _find(manifests: Sequence[Mapping[str, Any]], wanted: Identity) -> Mapping[str, Any]:
+    """Return the object of an identity, whatever hash its name has now."""
+    short = rendered.without_hash(wanted)
+    for manifest in manifests:
+        identity = rendered.identify(manifest)
+        one = dataclasses.replace(rendered.without_hash(identity), namespace="")
+        if one == dataclasses.replace(short, namespace=""):
+            return manifest
+    raise Refusal("ComparisonFailed", f"{wanted} is not rendered any more after the change.")
 
 
 def _consequences(source: Source, after: Mapping[str, Any], proposal: Proposal) -> tuple[Edit, ...]:

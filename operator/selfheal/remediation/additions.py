@@ -65,6 +65,8 @@ def to_objects(
     if root.kind is RootKind.HELM:
         name = posixpath.join(root.path, "templates", base)
         if name not in files and b"{{" not in content:
+            own = f"  namespace: {root.namespace}\n".encode()
+            content = content.replace(own, b"  namespace: {{ .Release.Namespace }}\n", 1)
             yield Candidate(files={name: content}, what=f"{name}: new")
         return
     name = posixpath.join(root.path, base)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from selfheal.diagnosis.evidence import Bundle, Finding
-from selfheal.remediation import diff, documents, editing, finding_source, rendered, workloads
+from selfheal.remediation import diff, documents, editing, finding_source, workloads
 from selfheal.remediation.edits import Edit, Operation, PathStep, Proposal, Refusal, Source
 from selfheal.verification import contract
 
@@ -54,12 +54,6 @@ class Draft:
 
     def add_document(self, manifest: Mapping[str, Any], reason: str) -> Edit:
         """Return the edit that adds a document at the end of the source's file."""
-        if rendered.is_virtual(self.source.file):
-            raise Refusal(
-                "SourceNotEditable",
-                f"{self.finding.cause} {workloads.describe(manifest)} has to be added to the "
-                "sources that are rendered, which is for a person.",
-            )
         number = len(documents.parse(self.files[self.source.file], self.source.file).values)
         return Edit(
             file=self.source.file, document=number, path=(), operation=Operation.ADD, old=None,

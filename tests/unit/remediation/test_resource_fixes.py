@@ -148,10 +148,11 @@ def test_a_claim_that_nothing_declares_is_added() -> None:
     assert repo.parsed(found, "PersistentVolumeClaim")["metadata"] == {"name": "ledger-dta"}
 
 
-def test_nothing_is_added_to_what_is_rendered() -> None:
+def test_what_is_rendered_gets_the_claim_beside_it_to_be_placed_later() -> None:
     default = around.storage_class("standard", default=True)
-    files = {"apps/~rendered/deployment-web.0.yaml": repo.FILES[repo.FILE]}
-    assert repo.refusal(STORAGE, default, files=files, fault="ClaimMissing", claim="ledger-dta").reason == "SourceNotEditable"
+    name = "apps/~rendered/deployment-web.0.yaml"
+    (found,) = repo.fix(STORAGE, default, files={name: repo.FILES[repo.FILE]}, fault="ClaimMissing", claim="ledger-dta")
+    assert (list(found.files), found.edits[0].path) == ([name], ())
 
 
 def test_scratch_volumes_and_local_storage_grow_by_the_step() -> None:
