@@ -6,7 +6,8 @@ import dataclasses
 import re
 from collections.abc import Callable, Sequence
 
-from selfheal.agents import answers, redaction
+from selfheal import redaction
+from selfheal.agents import answers
 from selfheal.api.classes import IncidentClass
 from selfheal.api.incident import DiagnosedBy, TargetRef
 from selfheal.api.policy import Risk

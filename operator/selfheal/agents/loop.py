@@ -11,8 +11,8 @@ from typing import Any, Generic, TypeVar
 
 import pydantic
 
-from selfheal import ports
-from selfheal.agents import prompts, redaction
+from selfheal import ports, redaction
+from selfheal.agents import prompts
 from selfheal.agents.answers import Answer, build_schema
 from selfheal.agents.config import AgentDefinition
 from selfheal.agents.ledger import Ledger

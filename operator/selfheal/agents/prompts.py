@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from selfheal.agents import redaction
+from selfheal import redaction
 from selfheal.agents.answers import Answer, build_schema
 from selfheal.agents.config import AgentDefinition, TaskDefinition
 from selfheal.diagnosis.evidence import Bundle, Finding, Item, ItemKind

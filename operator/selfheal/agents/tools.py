@@ -7,8 +7,8 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from selfheal import ports
-from selfheal.agents import prompts, redaction
+from selfheal import ports, redaction
+from selfheal.agents import prompts
 from selfheal.diagnosis.evidence import Bundle, ItemKind
 from selfheal.domain import errors
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.agents.case import build_bundle, build_finding
 
-from selfheal.agents import answers, prompts, redaction
+from selfheal import redaction
+from selfheal.agents import answers, prompts
 from selfheal.agents.stages import Stage
 from selfheal.diagnosis.evidence import Item, ItemKind
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from selfheal.adapters.kube import connection, kinds, redaction, rollout, targets
+from selfheal import redaction
+from selfheal.adapters.kube import connection, kinds, rollout, targets
 from selfheal.domain import facts
 
 MAX_LISTED = 500

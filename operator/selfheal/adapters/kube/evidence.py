@@ -7,13 +7,13 @@ import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from selfheal import redaction
 from selfheal.adapters.kube import (
     connection,
     events,
     kinds,
     kubelet,
     logs,
-    redaction,
     references,
     relations,
     revisions,

@@ -6,14 +6,8 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from selfheal.adapters.kube import (
-    connection,
-    kinds,
-    redaction,
-    references,
-    surroundings,
-    targets,
-)
+from selfheal import redaction
+from selfheal.adapters.kube import connection, kinds, references, surroundings, targets
 from selfheal.diagnosis.evidence import Item, ItemKind
 
 MAX_OF_KIND = 50

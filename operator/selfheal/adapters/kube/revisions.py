@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from selfheal.adapters.kube import connection, kinds, redaction, rollout, targets
+from selfheal import redaction
+from selfheal.adapters.kube import connection, kinds, rollout, targets
 from selfheal.diagnosis.evidence import Item, ItemKind
 
 MAX_KEPT = 10

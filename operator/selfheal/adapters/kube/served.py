@@ -13,7 +13,8 @@ import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from selfheal.adapters.kube import connection, kinds, redaction
+from selfheal import redaction
+from selfheal.adapters.kube import connection, kinds
 from selfheal.diagnosis.evidence import Item, ItemKind
 from selfheal.domain import errors
 

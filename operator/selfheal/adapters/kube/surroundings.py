@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from selfheal.adapters.kube import connection, kinds, redaction, references, targets
+from selfheal import redaction
+from selfheal.adapters.kube import connection, kinds, references, targets
 from selfheal.diagnosis.evidence import Item, ItemKind
 from selfheal.domain import errors
 

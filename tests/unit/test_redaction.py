@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfheal.adapters.kube import redaction
+from selfheal import redaction
 
 
 @pytest.mark.parametrize(
