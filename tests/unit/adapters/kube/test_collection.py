@@ -430,3 +430,19 @@ async def test_an_object_is_found_with_its_kind() -> None:
     assert (found["apiVersion"], found["kind"]) == ("apps/v1", "Deployment")
     missing = TargetRef(kind="Job", name="none")
     assert await cluster.KubeCluster(build_api()).find_object("ns", missing) is None
+
+
+async def test_an_object_of_any_kind_is_found_but_no_secret() -> None:
+    role = "/apis/rbac.authorization.k8s.io/v1"
+    api = build_api()
+    api.objects[role] = {"resources": [{"kind": "Role", "name": "roles", "namespaced": True}]}
+    api.objects[f"{role}/namespaces/ns/roles/reader"] = {"metadata": {"name": "reader"}}
+    api.objects[f"{NS}/secrets/reader"] = {"metadata": {"name": "reader"}}
+    seen = cluster.KubeCluster(api)
+    version = "rbac.authorization.k8s.io/v1"
+    found = await seen.find_manifest("ns", version, "Role", "reader")
+    assert found == {"apiVersion": version, "kind": "Role", "metadata": {"name": "reader"}}
+    assert await seen.find_manifest("ns", version, "Role", "other") is None
+    assert await seen.find_manifest("ns", version, "Unknown", "reader") is None
+    assert await seen.find_manifest("ns", "v1", "Secret", "reader") is None
+    assert not [path for path in api.asked if "secrets" in path]
