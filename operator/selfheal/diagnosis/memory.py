@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from selfheal.api.classes import IncidentClass
 from selfheal.api.meta import parse_quantity
-from selfheal.diagnosis import heap, refusals
+from selfheal.diagnosis import heap, log_signs, refusals
 from selfheal.diagnosis.evidence import Finding, Item, ItemKind
 from selfheal.diagnosis.reading import (
     Container,
@@ -39,6 +39,12 @@ _UNSTATED = re.compile(r"(?:must specify |; )((?:limits|requests)\.memory)(?: fo
 _MINIMUM = re.compile(
     r"minimum memory usage per (?:Container|Pod) is (\S+?),? but (?:limit|request)"
 )
+# Netty, Node, Tomcat and connection pools report what nobody closes or frees.
+_LEAK = re.compile(
+    r"\bLEAK:|\b(?:memory|connection|resource|possible|apparent|likely)\b[^\n]{0,40}\bleak|"
+    r"\b(?:never|none|not)(?: been)? (?:released|freed|garbage.collected)\b",
+    re.IGNORECASE,
+)
 _PRESSURE = re.compile(r"low on resource: memory|MemoryPressure|memory pressure", re.IGNORECASE)
 
 
@@ -67,7 +73,8 @@ def _oom_kill(reading: Reading, container: Container) -> Finding:
     lived = _lifetime(container)
     raised = _raised(reading, container.name)
     slow = lived is not None and lived >= SLOW_GROWTH
-    leaks = len(raised) > RAISED_OFTEN or (slow and container.restarts >= 2)
+    said = _reported(reading, container)
+    leaks = len(raised) > RAISED_OFTEN or (slow and container.restarts >= 2) or said is not None
     parameters = {
         "limit": limit, "request": container.resource("requests", "memory"),
         "workingSetBytes": working_set, "restarts": container.restarts,
@@ -88,6 +95,8 @@ def _oom_kill(reading: Reading, container: Container) -> Finding:
             f" Its limit was raised before ({' to '.join(text for _, text in raised)}) and did not "
             "last: it leaks."
         )
+    elif said is not None:
+        cause += f" Its log speaks of a leak: {quote(said[1], 120)}"
     elif leaks and lived is not None:
         cause += (
             f" It lived {_show(lived)} before: memory that climbs steadily to the limit is a leak."
@@ -96,10 +105,19 @@ def _oom_kill(reading: Reading, container: Container) -> Finding:
         class_=class_, cause=cause, confidence=confidence,
         evidence=(
             container.pod.id, *((counters.id,) if counters and working_set else ()),
-            *(item.id for item, _ in raised),
+            *(item.id for item, _ in raised), *((said[0].id,) if said else ()),
         ),
         container=name, rank=RANK_OOM, parameters=parameters,
     )  # fmt: skip
+
+
+def _reported(reading: Reading, container: Container) -> tuple[Item, str] | None:
+    """Return the log and the line in which a killed run itself reports what it does not release."""
+    for log in log_signs.dead_logs(reading, container):
+        for line in str(log.value.get("text", "")).splitlines():
+            if _LEAK.search(line):
+                return log, line
+    return None
 
 
 def _raised(reading: Reading, name: str) -> list[tuple[Item, str]]:

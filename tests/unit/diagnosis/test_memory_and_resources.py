@@ -4,7 +4,8 @@ import pytest
 from tests.unit.diagnosis import evidence_factory as make
 
 from selfheal.api.classes import IncidentClass
-from selfheal.diagnosis import registry
+from selfheal.diagnosis import heap, registry
+from selfheal.diagnosis.evidence import Finding, Item
 
 LIMITED = {"resources": {"limits": {"memory": "64Mi", "cpu": "100m"}, "requests": {"memory": "32Mi"}}}
 
@@ -97,3 +98,64 @@ def test_throttling_needs_a_limit_and_counters() -> None:
     assert registry.diagnose(make.bundle(make.pod(), counters)) == []
     other = make.counters("other", cpuPeriods=200, cpuThrottledPeriods=200)
     assert registry.diagnose(make.bundle(make.pod(containers=[make.container(**LIMITED)]), other)) == []
+
+
+def oom(*items: Item, **fields: object) -> Finding:
+    pod = make.pod(containers=[make.container(**LIMITED)], statuses=[killed(**fields)])
+    return registry.diagnose(make.bundle(pod, *items))[0]
+
+
+def test_a_limit_that_was_raised_twice_is_a_leak() -> None:
+    def revision(number: int, memory: str | None) -> Item:
+        limits = {"resources": {"limits": {"memory": memory}}} if memory else {}
+        return make.replica_set(number, [make.container(**limits), make.container("side")])
+
+    twice = oom(revision(1, "16Mi"), revision(2, "32Mi"), revision(3, "64Mi"))
+    assert twice.parameters["leak"] is True
+    assert "raised before (16Mi to 32Mi to 64Mi)" in twice.cause
+    assert "replicaset/web-r3" in twice.evidence
+    assert oom(revision(1, "64Mi"), revision(2, "32Mi"), revision(3, None), revision(4, "65Mi")).parameters["leak"] is False
+
+
+def test_a_log_that_reports_a_leak_and_a_long_life_are_leaks() -> None:
+    log = make.log("ok\nERROR io.netty.util.ResourceLeakDetector - LEAK: ByteBuf.release() was not called\n")
+    said = oom(log)
+    assert (said.parameters["leak"], log.id in said.evidence) == (True, True)
+    assert oom(make.log("nothing of it\n")).parameters["leak"] is False
+    long = oom(lived=5 * 3600)
+    assert "It lived 5 h 0 min before" in long.cause
+    assert "It lived 15 min before" in oom(lived=900).cause
+
+
+def test_a_single_kill_long_ago_is_over() -> None:
+    def look(ago: float, restarts: int) -> list[Finding]:
+        status = make.status(ready=True, restarts=restarts, last=make.ended("OOMKilled", 137, ago=ago))
+        return list(registry.diagnose(make.bundle(make.pod(containers=[make.container(**LIMITED)], statuses=[status], ready=True))))
+
+    assert look(4000, 1) == []
+    assert [one.class_ for one in look(4000, 2)] == [IncidentClass.OOM_KILLED]
+    assert look(100000, 2) == []
+
+
+def test_heap_flags_are_read_wherever_they_stand() -> None:
+    spec = {"command": ["java", "-Xmx1g"], "args": ["-XX:MaxRAMPercentage=50.0"], "env": [{"name": "O", "value": "-Xmx256m"}, {"name": "S", "valueFrom": {}}]}
+    assert heap.flags_of(spec) == ("-Xmx1g", "-XX:MaxRAMPercentage=50.0", "-Xmx256m")
+    assert heap.bytes_of(spec) == 2**30
+    assert heap.bytes_of({"command": ["-Xmx1024"]}) == 1024
+
+
+@pytest.mark.parametrize(("restarts", "ago", "found"), [(1, 60, True), (1, 6000, False), (6, 6000, True)])
+def test_a_heap_error_that_was_survived_counts_while_it_is_recent(restarts: int, ago: float, found: bool) -> None:
+    status = make.status(ready=True, restarts=restarts, last=make.ended(ago=ago))
+    log = make.log("java.lang.OutOfMemoryError: Java heap space")
+    bundle = make.bundle(make.pod(statuses=[status], ready=True), log)
+    classes = [one.class_ for one in registry.diagnose(bundle)]
+    assert (IncidentClass.JAVA_OUT_OF_MEMORY in classes) is found
+
+
+def test_an_evicted_container_without_a_request_is_named() -> None:
+    message = "The node was low on resource: memory. Container app was using 512Ki, request is 0."
+    pod = make.pod(statuses=[], phase="Failed", reason="Evicted", message=message)
+    (found,) = registry.diagnose(make.bundle(pod))
+    assert (found.container, found.parameters["containers"]) == ("app", ["app"])
+    assert "requests no memory" in found.cause

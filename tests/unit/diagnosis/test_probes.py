@@ -250,3 +250,19 @@ def test_a_revision_without_the_probe_says_nothing_about_it() -> None:
     history = [make.replica_set(2, []), make.replica_set(1, [make.container(ports=ports(7))])]
     found = only(make.container(readinessProbe=http()), make.event("Unhealthy", REFUSED.format(8081)), *history)
     assert found.parameters == {"fault": "NotListening"}
+
+
+def test_a_page_that_wants_a_login_is_asked_elsewhere_only_where_another_answers() -> None:
+    container = make.container(readinessProbe=http(8080, "/admin"), ports=ports(8080))
+    event = make.event("Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 401")
+    assert only(container, event).parameters["fault"] == "Application"
+    found = only(container, event, make.served(8080, "/admin", code=401), make.served(8080, "/healthz"))
+    assert (found.parameters["field"], found.parameters["new"]) == ("path", "/healthz")
+
+
+def test_a_container_that_just_began_may_not_listen_yet() -> None:
+    container = make.container(readinessProbe=http(8080), ports=ports(8080))
+    status = make.status()
+    status["state"] = {"running": {"startedAt": make.stamp(5)}}
+    found = diagnose(container, make.event("Unhealthy", REFUSED.format(8080)), status=status)
+    assert [one.confidence for one in found] == [0.5]
