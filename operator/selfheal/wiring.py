@@ -10,7 +10,7 @@ import inspect
 import json
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
 from selfheal import credentials, ports
@@ -23,7 +23,7 @@ from selfheal.agents.config import AgentsConfig, load_config
 from selfheal.agents.crew import Crew
 from selfheal.agents.tools import Scope
 from selfheal.api.incident import Incident
-from selfheal.api.policy import DayUsage, ModelSpec, Policy, TrackerType
+from selfheal.api.policy import DayUsage, McpServerSpec, ModelSpec, Policy, TrackerType
 from selfheal.domain import errors
 from selfheal.engine.deps import Deps, Systems
 from selfheal.settings import Settings
@@ -189,17 +189,39 @@ class Wiring:
         commands = {
             name: Command(argv=tuple(argv)) for name, argv in self.settings.mcp_commands.items()
         }
-        tokens: dict[str, str] = {}
-        for spec in specs:
-            if spec.credentials_ref is not None:
-                found = await self.store.get_credential(spec.credentials_ref.name)
-                tokens[spec.name] = found.get("token", "")
+        tokens, refused = await self._mcp_tokens(specs)
 
         async def make() -> Any:
-            return McpToolHost(build_servers(specs, commands=commands, tokens=tokens))
+            return McpToolHost(
+                build_servers(specs, commands=commands, tokens=tokens, refused=refused)
+            )
 
-        identity = [[spec.to_wire() for spec in specs], tokens]
+        reasons = {name: str(error) for name, error in refused.items()}
+        identity = [[spec.to_wire() for spec in specs], tokens, reasons]
         return cast("ports.ToolHost", await self._cached("mcp", identity, make))
+
+    async def _mcp_tokens(
+        self, specs: Sequence[McpServerSpec]
+    ) -> tuple[dict[str, str], dict[str, errors.SelfHealError]]:
+        """Return bearer tokens by server, and why a server's token cannot be had or sent there.
+
+        Such a server is left out, and a condition says so; the incident goes on without it.
+        """
+        tokens: dict[str, str] = {}
+        refused: dict[str, errors.SelfHealError] = {}
+        for spec in specs:
+            if spec.credentials_ref is None:
+                continue
+            field = f"agents.mcpServers[{spec.name}].url"
+            try:
+                found = await credentials.resolve(
+                    self.store, spec.credentials_ref, {}, base_url=spec.url, field=field
+                )
+            except errors.SelfHealError as error:
+                refused[spec.name] = error
+                continue
+            tokens[spec.name] = found.get("token", "")
+        return tokens, refused
 
     def _reserve(self, policy: Policy) -> Callable[[int, float], Awaitable[bool]]:
         """Return what reserves tokens and cost from the day's budget, fenced by resourceVersion."""

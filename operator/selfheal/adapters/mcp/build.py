@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 from selfheal.adapters.mcp import kubernetes, servers
@@ -14,17 +15,20 @@ def build_servers(
     *,
     commands: Mapping[str, servers.Command],
     tokens: Mapping[str, str] | None = None,
+    refused: Mapping[str, errors.SelfHealError] | None = None,
 ) -> list[servers.Server]:
     """Resolve a policy's servers; PolicyInvalid names the entry that is wrong.
 
     ``commands`` maps the names that a policy may use to commands: a policy never brings argv of its
-    own. ``tokens`` maps server names to bearer tokens, read from ``credentialsRef`` by the caller.
+    own. ``tokens`` maps server names to bearer tokens, read from ``credentialsRef`` by the caller;
+    ``refused`` maps those whose credential cannot be had to why.
     """
     names = [spec.name for spec in specs]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise errors.PolicyInvalid(f"agents.mcpServers: {doubled[0]} is named twice", system="mcp")
-    return [_build_server(spec, commands, (tokens or {}).get(spec.name)) for spec in specs]
+    built = (_build_server(spec, commands, (tokens or {}).get(spec.name)) for spec in specs)
+    return [dataclasses.replace(each, refused=(refused or {}).get(each.name)) for each in built]
 
 
 def _build_server(

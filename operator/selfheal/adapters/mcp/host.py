@@ -72,7 +72,10 @@ class McpToolHost:
     def _get_server(self, name: str) -> servers.Server:
         if name not in self._servers:
             raise errors.PolicyInvalid(f"no MCP server {name!r} is configured", system="mcp")
-        return self._servers[name]
+        server = self._servers[name]
+        if server.refused is not None:
+            raise server.refused
+        return server
 
     async def _with_restart(self, name: str, call: Any, *, repeatable: bool) -> Any:
         try:

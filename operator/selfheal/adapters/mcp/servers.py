@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from selfheal.domain import errors
+
 # Read-only, and each bound to one namespace, repository or ticket by an argument that agents pin.
 PACKAGED_TOOLS: Mapping[str, frozenset[str]] = {
     # https://www.npmjs.com/package/kubernetes-mcp-server 0.0.67, toolset core
@@ -35,7 +37,11 @@ class Command:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Server:
-    """One MCP server: exactly one of ``command``, ``url`` and ``in_process`` (tests)."""
+    """One MCP server: exactly one of ``command``, ``url`` and ``in_process`` (tests).
+
+    ``refused`` says why it may not be asked at all, e.g. for want of its credential: every call
+    raises it, and the others go on.
+    """
 
     name: str
     allowed_tools: frozenset[str]
@@ -43,3 +49,4 @@ class Server:
     url: str | None = None
     token: str | None = dataclasses.field(default=None, repr=False)
     in_process: Any = None
+    refused: errors.SelfHealError | None = None
