@@ -40,7 +40,8 @@ def test_fault(results: dict[str, running.Result], name: str) -> None:
     result = results[name]
     verdict = judging.judge(result)
     shown = judging.summarise(result.looks[0].bundle) if result.looks else "    (nothing was looked at)"
-    assert not verdict.problems, "\n".join(["", result.fault.why, *verdict.problems, shown])
+    if verdict.problems:
+        pytest.fail("\n".join([result.fault.why, *verdict.problems, shown]), pytrace=False)
 
 
 def test_the_share_that_is_right(results: dict[str, running.Result]) -> None:
