@@ -101,6 +101,7 @@ def policy(
             "baseURL": box["github"],
             "credentialsRef": {"name": "github"},
             "pollInterval": "2s",
+            "limits": {"openPullRequests": 500, "mergesPerHour": 1000},  # trials come in dozens here
             "repositories": [
                 {
                     "match": {"namespaces": list(namespaces)},

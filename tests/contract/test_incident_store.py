@@ -6,6 +6,7 @@ import asyncio
 import base64
 import datetime as dt
 import pathlib
+import random
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -322,6 +323,19 @@ async def test_a_document_is_adopted_by_its_own_incident_only(world: World) -> N
     stranger = world.document(owner, incident_uid=str(uuid.uuid4()))
     with pytest.raises(errors.Conflict):
         await world.port.ensure_document(stranger)
+
+
+async def test_what_an_incident_keeps_beyond_its_cap_goes_but_nothing_of_the_present_run(world: World) -> None:
+    owner = await world.create()
+    for number in range(6):
+        noise = random.Random(number).randbytes(40_000).hex()  # 40 kB compressed
+        type_ = evidence.DocumentType.TRANSCRIPT if number == 3 else evidence.DocumentType.EVIDENCE
+        await world.port.ensure_document(world.document(owner, name=f"old-{number}", type=type_, content={"x": noise}))
+    for number in (1, 2):
+        noise = random.Random(-number).randbytes(40_000).hex()
+        await world.port.ensure_document(world.document(owner, name=f"new-{number}", run=2, content={"x": noise}))
+    left = {one.name for one in await world.port.list_documents(world.namespace, "checkout")}
+    assert left == {"new-1", "new-2", "old-2", "old-4", "old-5"}
 
 
 async def test_a_long_document_is_shortened_but_a_proposal_is_refused(world: World) -> None:

@@ -178,6 +178,13 @@ class FakeStore:
         stored = self.stored_documents.setdefault(place, built)
         if documents.owner_uid_of(stored) != document.incident_uid:
             raise errors.Conflict(f"document {document.name} belongs to another incident")
+        mine = [
+            one
+            for (space, _), one in self.stored_documents.items()
+            if space == document.namespace and one["spec"]["incident"] == document.incident
+        ]
+        for name in documents.choose_excess(mine, document.incident_uid, document.run):
+            await self.delete_document(document.namespace, name)
 
     async def find_document(self, namespace: str, name: str) -> ports.Document | None:
         """Read."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from selfheal.api.classes import IncidentClass
@@ -32,13 +32,16 @@ def item_to_json(item: Item) -> dict[str, Any]:
     }
 
 
-def bundle_to_json(bundle: Bundle) -> dict[str, Any]:
-    """Render a bundle, dropping the largest items first until it fits."""
+def bundle_to_json(bundle: Bundle, keep: Collection[str] = ()) -> dict[str, Any]:
+    """Render a bundle, dropping the largest items first until it fits.
+
+    Items whose ids are in ``keep`` (what a finding quotes) and the target go last.
+    """
     items = [item_to_json(item) for item in bundle.items]
     gaps = list(bundle.gaps)
     sizes = {entry["id"]: len(json.dumps(entry, default=str)) for entry in items}
     while items and sum(sizes[entry["id"]] for entry in items) > MAX_BUNDLE_BYTES:
-        largest = max(items, key=lambda entry: sizes[entry["id"]])
+        largest = max(items, key=lambda entry: (not _is_kept(entry, keep), sizes[entry["id"]]))
         items.remove(largest)
         gaps.append(f"{largest['id']}: left out, too large")
     return {
@@ -48,6 +51,10 @@ def bundle_to_json(bundle: Bundle) -> dict[str, Any]:
         "items": items,
         "gaps": gaps,
     }
+
+
+def _is_kept(entry: Mapping[str, Any], keep: Collection[str]) -> bool:
+    return entry["id"] in keep or entry["kind"] == ItemKind.OBJECT.value
 
 
 def bundle_from_json(content: Mapping[str, Any]) -> Bundle:

@@ -65,7 +65,7 @@ async def analyse(context: Context, effect: Effect) -> Outcome:
     await store_document(
         context, name=name, type=DocumentType.EVIDENCE, attempt=attempt,
         content={
-            "bundle": documents.bundle_to_json(bundle),
+            "bundle": documents.bundle_to_json(bundle, keep=best.evidence if best else ()),
             "findings": [documents.finding_to_json(finding) for finding in findings],
             "chosen": documents.finding_to_json(best) if best else None,
             "diagnosis": documents.diagnosis_to_json(found),

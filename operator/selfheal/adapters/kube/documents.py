@@ -9,7 +9,7 @@ import gzip
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pydantic
@@ -84,6 +84,35 @@ def parse(stored: Mapping[str, Any]) -> ports.Document:
         attempt=parsed.spec.attempt,
         content=content,
     )
+
+
+def choose_excess(stored: Sequence[Mapping[str, Any]], uid: str, run: int) -> list[str]:
+    """Return what of an incident's documents has to go for the rest to fit into 256 KiB; pure.
+
+    Transcripts first, then the oldest run; never anything of the present run.
+    """
+    own = [one for one in stored if owner_uid_of(one) == uid]
+    total = sum(map(_size, own))
+    excess = []
+    for one in sorted((one for one in own if _run(one) < run), key=_age):
+        if total <= evidence.MAX_INCIDENT_BYTES:
+            break
+        excess.append(str(one["metadata"]["name"]))
+        total -= _size(one)
+    return excess
+
+
+def _size(stored: Mapping[str, Any]) -> int:
+    return len(str(stored["spec"].get("content", ""))) * 3 // 4  # base64
+
+
+def _run(stored: Mapping[str, Any]) -> int:
+    return int(stored["spec"].get("run") or 0)
+
+
+def _age(stored: Mapping[str, Any]) -> tuple[bool, int, str]:
+    said = stored["spec"].get("type") == evidence.DocumentType.TRANSCRIPT.value
+    return not said, _run(stored), str(stored["spec"].get("created"))
 
 
 def owner_uid_of(stored: Mapping[str, Any]) -> str:

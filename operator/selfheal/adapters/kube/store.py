@@ -125,7 +125,10 @@ class KubeIncidentStore:
         return await self._api.write("PATCH", path, body, content_type=connection.MERGE_PATCH)
 
     async def ensure_document(self, document: ports.Document) -> None:
-        """Store evidence, shortened to 64 KiB compressed; a proposal too large is HandOver."""
+        """Store evidence, shortened to 64 KiB compressed; a proposal too large is HandOver.
+
+        What an incident keeps beyond 256 KiB goes: transcripts, then the oldest run.
+        """
         body = documents.build(document, dt.datetime.now(dt.UTC))
         try:
             await self._api.write("POST", _document_path(document.namespace), body)
@@ -133,6 +136,18 @@ class KubeIncidentStore:
             stored = await self._api.find(_document_path(document.namespace, document.name))
             if stored is None or documents.owner_uid_of(stored) != document.incident_uid:
                 raise
+            return
+        if document.run > 1:  # the present run is never touched
+            await self._trim(document)
+
+    async def _trim(self, document: ports.Document) -> None:
+        query = {
+            "labelSelector": f"{documents.INCIDENT_LABEL}={documents.label_of(document.incident)}"
+        }
+        pages = self._api.pages(_document_path(document.namespace), query)
+        stored = [one async for one in pages]
+        for name in documents.choose_excess(stored, document.incident_uid, document.run):
+            await self.delete_document(document.namespace, name)
 
     async def find_document(self, namespace: str, name: str) -> ports.Document | None:
         """Read a stored document; Stalled, reason EvidenceDamaged, where its digest is wrong."""
