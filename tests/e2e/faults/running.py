@@ -239,7 +239,7 @@ async def _show(
 
     if not await watched.wait(lambda: not missing(), seconds=SYMPTOM_SECONDS):
         raise AssertionError(f"the symptom did not show within {SYMPTOM_SECONDS:.0f} s: {missing()}")
-    await _quiet_settled(watched, namespace, result)
+    await _quiet_settled(watched, namespace, result, [names(one) for one in fault.quiet])
 
 
 def rename(names: library.Names, symptom: Sequence[Mapping[str, Any]]) -> list[Any]:
@@ -266,9 +266,12 @@ async def _settled(watched: watching.Watched, namespace: str, objects: Sequence[
         raise AssertionError("what stood before the fault is not ready")
 
 
-async def _quiet_settled(watched: watching.Watched, namespace: str, result: Result) -> None:
-    """Wait until the pods of twins and decoys are ready or done."""
-    names = [one.target.partition("/")[2] for one in [*result.twins, *result.decoys]]
+async def _quiet_settled(
+    watched: watching.Watched, namespace: str, result: Result, quiet: Sequence[str]
+) -> None:
+    """Wait until the pods of twins, decoys and quiet workloads are ready or done."""
+    targets = [*(one.target for one in [*result.twins, *result.decoys]), *quiet]
+    names = [one.partition("/")[2] for one in targets]
 
     def unsettled() -> list[str]:
         return [

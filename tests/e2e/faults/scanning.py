@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from tests.e2e.faults import library, running, watching
 
-from selfheal.adapters.kube import kubelet, scan
+from selfheal.adapters.kube import scan
+from selfheal.adapters.kube.cluster import KubeCluster
 from selfheal.diagnosis.evidence import Bundle
 from selfheal.engine import perform_analysis
 
@@ -70,11 +71,11 @@ async def scan_once(ground: running.Field, spaces: Sequence[str]) -> list[scan.S
     async def extend(bundle: Bundle) -> Bundle:
         return bundle.extend(*await perform_analysis.read_tags(ground.registry, bundle))
 
-    kubelets = kubelet.Kubelets(ground.api)
+    cluster = KubeCluster(ground.api)
     try:
-        return await scan.scan(ground.api, kubelets, spaces, dt.datetime.now(dt.UTC), extend=extend)
+        return list(await cluster.scan(spaces, dt.datetime.now(dt.UTC), extend=extend))
     finally:
-        await kubelets.close()
+        await cluster.close()
 
 
 async def _show(ground: running.Field, space: str, fault: library.Fault) -> None:

@@ -17,6 +17,7 @@ from selfheal.adapters.kube import (
     kinds,
     kubelet,
     rollout,
+    scan,
     suspects,
     targets,
 )
@@ -122,6 +123,16 @@ class KubeCluster:
     async def collect_evidence(self, namespace: str, ref: TargetRef, now: dt.datetime) -> Bundle:
         """Collect everything of incidents.md; what cannot be had is named in ``gaps``."""
         return await evidence.collect(self._api, self._kinds, self._kubelets, namespace, ref, now)
+
+    async def scan(
+        self,
+        namespaces: Sequence[str],
+        now: dt.datetime,
+        *,
+        extend: scan.Extend | None = None,
+    ) -> Sequence[scan.Scanned]:
+        """Diagnose everything unhealthy in some namespaces, one entry a cause; reads only."""
+        return await scan.scan(self._api, self._kubelets, namespaces, now, extend=extend)
 
     async def dry_run_update(self, manifest: Mapping[str, Any]) -> ports.DryRun:
         """Dry run of an update, strict; of a create where a field is immutable.
