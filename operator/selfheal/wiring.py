@@ -23,14 +23,12 @@ from selfheal.agents.config import AgentsConfig, load_config
 from selfheal.agents.crew import Crew
 from selfheal.agents.tools import Scope
 from selfheal.api.incident import Incident
-from selfheal.api.policy import DayUsage, McpServerSpec, ModelSpec, Policy, TrackerType
+from selfheal.api.policy import McpServerSpec, ModelSpec, Policy, TrackerType
 from selfheal.domain import errors
 from selfheal.engine.deps import Deps, Systems
+from selfheal.model_account import Account
 from selfheal.settings import Settings
 from selfheal.unavailable import Unavailable
-
-BUDGET_TRIES = 5
-"""Bound on looking again when several incidents reserve from one day's budget at once."""
 
 
 class SystemClock:
@@ -61,16 +59,20 @@ class Wiring:
 
     async def connect(self, policy: Policy, incident: Incident) -> Systems:
         """Return the adapters that serve one incident; what is misconfigured raises when called."""
-        return await self.connect_policy(policy, incident.metadata.namespace)
+        identity = incident.status.identity
+        uid = identity.uid if identity is not None else incident.metadata.uid
+        return await self.connect_policy(policy, incident.metadata.namespace, uid)
 
-    async def connect_policy(self, policy: Policy, namespace: str | None = None) -> Systems:
+    async def connect_policy(
+        self, policy: Policy, namespace: str | None = None, uid: str | None = None
+    ) -> Systems:
         """Return the adapters of a policy; logs reach a model only for namespaces that consent."""
         policy = self._with_environment_model(policy)
         return Systems(
             tracker=await self._tracker(policy),
             code=await self._code(policy),
             registry=await self._registry(policy),
-            crew=await self._crew(policy, namespace),
+            crew=await self._crew(policy, namespace, uid),
         )
 
     def _with_environment_model(self, policy: Policy) -> Policy:
@@ -146,7 +148,7 @@ class Wiring:
         identity = [[spec.to_wire() for spec in specs], logins]
         return cast("ports.Registry", await self._cached("registry", identity, make))
 
-    async def _crew(self, policy: Policy, namespace: str | None) -> Crew:
+    async def _crew(self, policy: Policy, namespace: str | None, uid: str | None) -> Crew:
         spec = policy.spec.agents
         model = await self._model(spec.model) if spec.model else None
         consent = False
@@ -160,7 +162,13 @@ class Wiring:
             config=self.config,
             consent=consent,
             clock=self.clock,
-            reserve=self._reserve(policy),
+            account=Account(
+                store=self.store,
+                clock=self.clock,
+                policy=policy.metadata.name,
+                budget=spec.budget.per_day,
+                incident_uid=uid,
+            ),
             scope=Scope(namespace=namespace),
         )
 
@@ -222,34 +230,6 @@ class Wiring:
                 continue
             tokens[spec.name] = found.get("token", "")
         return tokens, refused
-
-    def _reserve(self, policy: Policy) -> Callable[[int, float], Awaitable[bool]]:
-        """Return what reserves tokens and cost from the day's budget, fenced by resourceVersion."""
-        day_budget = policy.spec.agents.budget.per_day
-
-        async def reserve(tokens: int, cost: float) -> bool:
-            for _ in range(BUDGET_TRIES):
-                try:
-                    return await self._reserve_once(policy.metadata.name, tokens, cost, day_budget)
-                except errors.Conflict:
-                    continue
-                except errors.NotFound:
-                    return True  # built-in policy: the incident's own budget still holds
-            return False
-
-        return reserve
-
-    async def _reserve_once(self, name: str, tokens: int, cost: float, budget: Any) -> bool:
-        policy = await self.store.get_policy(name)
-        today = self.clock.now().date().isoformat()
-        used = policy.status.usage
-        if used is None or used.day != today:
-            used = DayUsage(day=today)
-        total = used.evolve(tokens=used.tokens + tokens, cost=used.cost + cost)
-        if total.tokens > budget.tokens or total.cost > budget.cost:
-            return False
-        await self.store.save_policy_status(policy, policy.status.evolve(usage=total))
-        return True
 
     async def close(self) -> None:
         """End connections and children of all adapters."""

@@ -21,7 +21,7 @@ from selfheal.agents.answers import (
 )
 from selfheal.agents.checks import Settled, refine, settle
 from selfheal.agents.config import AgentsConfig, Stage
-from selfheal.agents.ledger import Reserve
+from selfheal.agents.ledger import Account
 from selfheal.agents.stage_run import AgentResult, Material
 from selfheal.api import policy
 from selfheal.api.incident import TargetRef, Usage
@@ -49,8 +49,8 @@ _ANALYSIS, _FIX = "analyze_root_cause", "generate_fix"  # whose outputs our own 
 class Crew:
     """Five agents over one model.
 
-    ``consent`` says whether logs of the incident's namespace may go to the model; ``reserve`` takes
-    (tokens, cost) from the day's budget. ``scope`` binds tools where a method has no bundle;
+    ``consent`` says whether logs of the incident's namespace may go to the model; ``account`` keeps
+    the day's budget. ``scope`` binds tools where a method has no bundle;
     ``inputs`` fill placeholders of task descriptions and must be the operator's own words.
     """
 
@@ -63,7 +63,7 @@ class Crew:
         config: AgentsConfig,
         consent: bool,
         clock: ports.Clock,
-        reserve: Reserve | None = None,
+        account: Account | None = None,
         scope: tools.Scope | None = None,
         inputs: Mapping[str, str] | None = None,
     ) -> None:
@@ -80,7 +80,7 @@ class Crew:
             config=config,
             consent=consent,
             clock=clock,
-            reserve=reserve,
+            account=account,
         )
 
     async def triage(

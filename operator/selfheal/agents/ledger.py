@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from selfheal import ports
 from selfheal.api import policy
 from selfheal.api.incident import Usage
 
-Reserve = Callable[[int, float], Awaitable[bool]]
+
+class AccountRun(Protocol):
+    """A run's place in the day's account."""
+
+    lost: Usage
+
+    async def reserve(self, agent: str, tokens: int, cost: float) -> bool:
+        """Take a call from the day's budget before it is made; False: not granted."""
+
+    async def settle(self, usage: Usage) -> None:
+        """Give back what was reserved and not used."""
+
+
+class Account(Protocol):
+    """The day's budget, and what runs that were cut off have reserved; kept across restarts."""
+
+    async def open(self, spent: Usage) -> AccountRun:
+        """Begin a run of an incident whose saved status counts ``spent``."""
+
 
 MAX_SECONDS = 300.0  # of one run, below the shortest time-out of a phase that asks agents
 _CHARACTERS_A_TOKEN = 3  # cautious: English has about 4, JSON and identifiers fewer
@@ -20,8 +38,8 @@ _PRICE_UNIT = 1_000_000  # prices are for a million tokens
 class Ledger:
     """Budget of one incident and one day, over one run.
 
-    ``spent`` is what the incident has used before; ``reserve`` asks for tokens and cost of the
-    day's budget before they are spent and answers whether they were granted.
+    ``spent`` is what the incident has used before; ``run`` reserves tokens and cost of the day's
+    budget before they are spent, and knows what earlier runs lost when they were cut off.
     """
 
     def __init__(
@@ -30,29 +48,30 @@ class Ledger:
         spec: policy.AgentsSpec,
         spent: Usage,
         clock: ports.Clock,
-        reserve: Reserve | None = None,
+        run: AccountRun | None = None,
     ) -> None:
         """Begin a run at the clock's present time."""
         self._spec = spec
         self._before = spent
-        self._reserve = reserve
+        self._run = run
+        self._lost = run.lost if run is not None else Usage()
         self._clock = clock
         self._began = clock.monotonic()
-        self._calls: dict[str, int] = {}
-        self._input = self._output = 0
+        self._calls: dict[str, int] = dict(self._lost.by_agent)
+        self._input, self._output = self._lost.input_tokens, 0
 
     @property
     def usage(self) -> Usage:
-        """What this run has cost so far."""
+        """What this run has cost so far, with what was lost before it."""
         return Usage(
             model_calls=sum(self._calls.values()),
             input_tokens=self._input,
             output_tokens=self._output,
-            cost=self._price(self._input, self._output),
+            cost=self._lost.cost + self._price(self._input - self._lost.input_tokens, self._output),
             by_agent=dict(self._calls),
         )
 
-    async def admit(self, request: Sequence[Any], *, max_tokens: int) -> str | None:
+    async def admit(self, agent: str, request: Sequence[Any], *, max_tokens: int) -> str | None:
         """Return why a call must not be made, None if it may; reserves the day's budget if so."""
         if self._clock.monotonic() - self._began > MAX_SECONDS:
             return f"the run took longer than {MAX_SECONDS:.0f} s"
@@ -67,9 +86,14 @@ class Ledger:
         price = self._price(prompt, max_tokens)
         if before.cost + done.cost + price > budget.cost:
             return f"the incident's budget of {budget.cost:g} (cost) does not suffice for a call"
-        if self._reserve is not None and not await self._reserve(prompt + max_tokens, price):
+        if self._run is not None and not await self._run.reserve(agent, prompt + max_tokens, price):
             return "the day's budget is spent"
         return None
+
+    async def settle(self) -> None:
+        """End the run: what was reserved and not used goes back to the day's budget."""
+        if self._run is not None:
+            await self._run.settle(self.usage)
 
     def charge(self, agent: str, answer: ports.ModelAnswer | None) -> None:
         """Count one call of an agent; a failed one has no answer and counts all the same."""

@@ -122,7 +122,9 @@ class _Conversation(Generic[T]):
 
     async def _ask(self, *, with_tools: bool) -> ports.ModelAnswer:
         tools = [tool.render() for tool in self._tools.values()] if with_tools else []
-        refused = await self._ledger.admit([self._messages, tools], max_tokens=MAX_TOKENS)
+        refused = await self._ledger.admit(
+            self._agent.name, [self._messages, tools], max_tokens=MAX_TOKENS
+        )
         if refused is not None:
             raise _Stop(refused)
         schema = None if with_tools else build_schema(self._a.answer)

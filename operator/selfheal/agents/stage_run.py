@@ -18,7 +18,7 @@ from selfheal.agents.config import (
     Stage,
     TaskDefinition,
 )
-from selfheal.agents.ledger import Ledger, Reserve
+from selfheal.agents.ledger import Account, Ledger
 from selfheal.api import policy
 from selfheal.api.incident import Usage
 
@@ -86,7 +86,7 @@ class Office:
     config: AgentsConfig
     consent: bool
     clock: ports.Clock
-    reserve: Reserve | None
+    account: Account | None
 
     async def run(
         self,
@@ -101,8 +101,9 @@ class Office:
         plan = self.config.find_plan(stage)
         if plan is None or self.model is None:
             return AgentResult.none()
+        opened = await self.account.open(spent) if self.account is not None else None
         run = _Run(
-            ledger=Ledger(spec=self.spec, spent=spent, clock=self.clock, reserve=self.reserve),
+            ledger=Ledger(spec=self.spec, spent=spent, clock=self.clock, run=opened),
             material=material,
             outputs=dict(material.context),
         )
@@ -111,6 +112,7 @@ class Office:
             if note is not None:
                 run.outputs[task.name] = note.text
         found = await self._run_task(run, plan, plan.principal, answer, check)
+        await run.ledger.settle()
         return AgentResult(
             answer=found,
             degraded="; ".join(dict.fromkeys(run.problems)) or None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from tests.fakes.model import FakeToolHost, ScriptedModel
 
 from selfheal.agents import config as agents_config
 from selfheal.agents import crew as crew_module
+from selfheal.agents.ledger import Account
 from selfheal.agents.tools import Scope
 from selfheal.api import policy
 from selfheal.api.classes import IncidentClass
@@ -177,7 +178,7 @@ def build_crew(model: ScriptedModel, host: FakeToolHost, clock: StillClock) -> B
         *,
         config: agents_config.AgentsConfig | None = None,
         consent: bool = True,
-        reserve: Callable[[int, float], Awaitable[bool]] | None = None,
+        account: Account | None = None,
         scope: Scope | None = None,
         no_model: bool = False,
         **spec: Any,
@@ -194,7 +195,7 @@ def build_crew(model: ScriptedModel, host: FakeToolHost, clock: StillClock) -> B
             config=config or agents_config.load_config(),
             consent=consent,
             clock=clock,
-            reserve=reserve,
+            account=account,
             scope=scope,
         )
 

@@ -54,20 +54,36 @@ async def test_the_budget_counts_calls_of_this_run(build_crew: Build, model: Scr
     assert len(model.asked) == 1
 
 
+class OneCall:
+    """An account that grants one call."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, int, float]] = []
+        self.settled: list[Usage] = []
+        self.lost = Usage()
+
+    async def open(self, spent: Usage) -> OneCall:
+        return self
+
+    async def reserve(self, agent: str, tokens: int, cost: float) -> bool:
+        self.asked.append((agent, tokens, cost))
+        return len(self.asked) < 2
+
+    async def settle(self, usage: Usage) -> None:
+        self.settled.append(usage)
+
+
 async def test_the_days_budget_is_reserved_before_each_call(build_crew: Build, model: ScriptedModel) -> None:
-    asked: list[tuple[int, float]] = []
-
-    async def reserve(tokens: int, cost: float) -> bool:
-        asked.append((tokens, cost))
-        return len(asked) < 2
-
+    account = OneCall()
     model.add(LOG_CALL)
-    result = await analyse(build_crew(reserve=reserve))
+    result = await analyse(build_crew(account=account))
     assert "the day's budget is spent" in result.degraded
     assert len(model.asked) == 1
-    tokens, cost = asked[0]
+    agent, tokens, cost = account.asked[0]
+    assert agent == "root_cause_analyzer"
     assert tokens > loop.MAX_TOKENS
     assert cost == pytest.approx(((tokens - loop.MAX_TOKENS) * 1.0 + loop.MAX_TOKENS * 10.0) / 1e6)
+    assert account.settled == [result.usage]
 
 
 async def test_a_run_that_takes_too_long_ends(build_crew: Build, model: ScriptedModel, clock: StillClock) -> None:

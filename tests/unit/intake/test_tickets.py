@@ -47,7 +47,7 @@ class World:
     def monitor(self, **narrowing: Any) -> Monitor:
         crew = Crew(
             model=None, tools=None, spec=self.policy.spec.agents, config=load_config(None),
-            consent=False, clock=self.clock, reserve=None, scope=Scope(namespace=None),  # type: ignore[arg-type]
+            consent=False, clock=self.clock, scope=Scope(namespace=None),  # type: ignore[arg-type]
         )  # fmt: skip
         return Monitor(
             policy=self.policy, tracker=self.tracker, cluster=self.cluster, crew=crew,
