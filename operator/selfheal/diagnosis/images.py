@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from selfheal.api.classes import IncidentClass
 from selfheal.diagnosis import reference
 from selfheal.diagnosis.evidence import Bundle, Finding, Item, ItemKind
-from selfheal.diagnosis.reading import Container, Reading, pod_containers, quote
+from selfheal.diagnosis.reading import Container, Reading, dig, pod_containers, quote
 from selfheal.diagnosis.reference import Reference
 
 RANK = 10
@@ -165,13 +165,24 @@ def _refused(pull: Pull) -> Finding:
     cause = (
         f"The registry {pull.image.host} refuses to serve {pull.container.image} without a login."
     )
+    named = [name for name in _pull_secrets(pull.container) if name not in pull.absent]
     if pull.absent:
         cause += f" The pull secret {', '.join(pull.absent)} that the pod names does not exist."
+    elif named:
+        cause = (
+            f"The registry {pull.image.host} refuses to serve {pull.container.image} to the login "
+            f"of the pull secret {', '.join(named)} that the pod names."
+        )
     if not certain:
         cause = (
             f"{pull.image.repository} does not exist or needs a login; the registry does not say."
         )
     return pull.finding(IncidentClass.REGISTRY_AUTH, cause, 0.95 if certain else 0.6, "Refused")
+
+
+def _pull_secrets(container: Container) -> list[str]:
+    entries = dig(container.pod.value, "spec").get("imagePullSecrets") or ()
+    return [str(entry.get("name")) for entry in entries]
 
 
 def _missing(pull: Pull) -> Finding:

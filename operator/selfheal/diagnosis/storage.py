@@ -100,6 +100,13 @@ def _pending_claims(reading: Reading) -> Iterator[Finding]:
                 "ClassMissing", *ids, *(one.id for one in classes),
                 **parameters, **stated(new=near),
             )  # fmt: skip
+        elif volume := dig(claim.value, "spec").get("volumeName"):
+            said = f": {quote(message)}" if message else "."
+            yield _finding(
+                f"Claim {name} asks for the volume {volume} by name, and is not bound{said} The "
+                "volume does not exist, or does not fit the claim.", "VolumeNotBound", *ids,
+                volume=volume, **parameters,
+            )  # fmt: skip
         elif events:
             yield _finding(
                 f"Claim {name} is not bound: {quote(message)}", "NotProvisioned", *ids, **parameters

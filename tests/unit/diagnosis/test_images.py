@@ -235,3 +235,12 @@ def test_a_pull_secret_that_does_not_exist_is_named(message: str, names: list[st
     assert found.parameters["secretsMissing"] == names
     assert event.id in found.evidence
     assert ("team-pul, other that the pod names does not exist" in found.cause) is bool(names)
+
+
+def test_a_login_that_the_registry_refuses_is_named() -> None:
+    failing = make.pod(
+        containers=[make.container(image="reg.example/web:1")], statuses=[make.status(waiting="ErrImagePull", message="401 Unauthorized")]
+    )
+    failing.value["spec"]["imagePullSecrets"] = [{"name": "registry-login"}]
+    (found,) = registry.diagnose(make.bundle(failing))
+    assert "to the login of the pull secret registry-login that the pod names" in found.cause

@@ -122,3 +122,13 @@ def test_a_full_claim_is_measured() -> None:
     (found,) = storage(make.pod(), usage(90), make.log(FULL))
     assert (found.confidence, found.evidence) == (0.95, ("counters/web-1/volume/d", "log/web-1/app/previous"))
     assert storage(around.ready_pod(), usage(80), usage(1, 0)) == []
+
+
+@pytest.mark.parametrize("said", ["", 'volume "disk-7" already bound to a different claim.'])
+def test_a_claim_that_asks_for_a_volume_by_name(said: str) -> None:
+    claim = around.claim(class_="")
+    claim.value["spec"]["volumeName"] = "disk-7"
+    events = [make.event("FailedBinding", said, "PersistentVolumeClaim/data")] if said else []
+    (found,) = storage(around.mounting("data", scheduled=UNBOUND), claim, *events)
+    assert (found.parameters["fault"], found.parameters["volume"], found.confidence) == ("VolumeNotBound", "disk-7", 0.95)
+    assert said in found.cause
