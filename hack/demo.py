@@ -29,12 +29,13 @@ def main() -> int:
     if code:
         print(world.report("try-oom"), file=sys.stderr)
         return code
+    ticket = world.kubectl("-n", "try-oom", "get", "shi", "-o", "jsonpath={.items[0].status.ticket.url}")
     print(
         "\nThe cluster stays up. Look around:\n"
         "  export KUBECONFIG=$PWD/.cluster/kubeconfig PATH=$PWD/.cluster:$PATH\n"
         "  kubectl get shi -A -o wide\n"
         "  kubectl -n try-oom describe shi\n"
-        f"  the ticket: {world.sandbox()['jira']}/browse/OPS-1\n"
+        f"  the ticket: {ticket}\n"
         "Your own case:  .venv/bin/selfheal try FOLDER --approve\n"
         "Remove it all:  make sandbox-down cluster-down"
     )

@@ -1,11 +1,15 @@
 """`python -m hack.sandbox.delivery`: polls a branch and applies each new commit's manifests to the cluster.
 
-Reports a commit status `delivery` and a deployment, as a pipeline would. Resumable: the last applied commit is kept.
+Reports a commit status `delivery` and a deployment, as a pipeline would, on what the commit changed. What it did not
+change is applied again afterwards, and only logged: a folder that somebody broke, or whose namespace is gone, fails
+nobody else's commit. Resumable: the last applied commit is kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import os
 import pathlib
 import signal
@@ -14,6 +18,8 @@ import sys
 import tempfile
 import threading
 import urllib.error
+from collections.abc import Sequence
+from typing import Any
 
 from hack.cluster import binaries
 from hack.sandbox.delivery.units import Unit, find_units
@@ -42,20 +48,37 @@ class Delivery:
     def look(self) -> None:
         w = self.words
         sha = client.head(w.github, w.token, w.repository, w.branch)
-        if self.state.exists() and self.state.read_text() == sha:
+        before = self.read_state()
+        if before.get("sha") == sha:
             return
         print(f"delivery: {sha[:8]} begins", flush=True)
         made = client.call(
             w.github, w.token, "POST", f"/repos/{w.repository}/deployments", {"ref": sha, "environment": "sandbox"}
         )
         self.report(sha, made["id"], "pending", "in_progress", "applying")
-        problem = self.apply(client.read_tree(w.github, w.token, w.repository, sha, w.path))
-        if problem:
-            self.report(sha, made["id"], "failure", "failure", problem[:130])
-        else:
-            self.report(sha, made["id"], "success", "success", "applied")
-        self.state.write_text(sha)
-        print(f"delivery: {sha[:8]} {problem or 'applied'}", flush=True)
+        files = client.read_tree(w.github, w.token, w.repository, sha, w.path)
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            write_files(root, files)
+            units = {unit: digest(root, unit) for unit in find_units(root, w.path)}
+            known = before.get("units", {})
+            changed = [unit for unit in units if known.get(name_of(root, unit)) != units[unit]]
+            problem = self.apply(changed)
+            state = "failure" if problem else "success"
+            self.report(sha, made["id"], state, state, (problem or "applied")[:130])
+            kept = {name_of(root, unit): found for unit, found in units.items()}
+            self.state.write_text(json.dumps({"sha": sha, "units": kept}))
+            print(f"delivery: {sha[:8]} {problem or 'applied'}", flush=True)
+            drifted = self.apply([unit for unit in units if unit not in changed])
+        if drifted:
+            print(f"delivery: {sha[:8]} did not change, but cannot be applied now: {drifted}", flush=True)
+
+    def read_state(self) -> dict[str, Any]:
+        """The last applied commit, and what its units held."""
+        try:
+            return dict(json.loads(self.state.read_text()))
+        except (FileNotFoundError, ValueError):
+            return {}
 
     def report(self, sha: str, deployment: int, status: str, state: str, text: str) -> None:
         w = self.words
@@ -63,15 +86,9 @@ class Delivery:
         path = f"/repos/{w.repository}/deployments/{deployment}/statuses"
         client.call(w.github, w.token, "POST", path, {"state": state, "description": text})
 
-    def apply(self, files: dict[str, bytes]) -> str | None:
-        """Apply all manifests; return what failed."""
-        with tempfile.TemporaryDirectory() as folder:
-            root = pathlib.Path(folder)
-            for path, content in files.items():
-                (root / path).parent.mkdir(parents=True, exist_ok=True)
-                (root / path).write_bytes(content)
-            found = find_units(root, self.words.path)
-            problems = [p for p in (APPLY[unit.kind](self, unit) for unit in found) if p]
+    def apply(self, units: Sequence[Unit]) -> str | None:
+        """Apply units; return what failed."""
+        problems = [p for p in (APPLY[unit.kind](self, unit) for unit in units) if p]
         return "; ".join(problems) or None
 
     def apply_file(self, unit: Unit) -> str | None:
@@ -109,6 +126,29 @@ class Delivery:
 
 
 APPLY = {"file": Delivery.apply_file, "kustomize": Delivery.apply_overlay, "helm": Delivery.apply_release}
+
+
+def write_files(root: pathlib.Path, files: dict[str, bytes]) -> None:
+    for path, content in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(content)
+
+
+def name_of(root: pathlib.Path, unit: Unit) -> str:
+    return str(unit.path.relative_to(root))
+
+
+def digest(root: pathlib.Path, unit: Unit) -> str:
+    """A digest of what a unit is made of; an overlay may take from anywhere in its namespace's folder."""
+    folder = unit.path
+    if unit.kind == "kustomize":
+        folder = root.joinpath(*unit.path.relative_to(root).parts[:2])
+    files = [folder] if folder.is_file() else sorted(one for one in folder.rglob("*") if one.is_file())
+    summed = hashlib.sha256()
+    for file in files:
+        summed.update(f"{file.relative_to(root)}\n".encode())
+        summed.update(file.read_bytes())
+    return summed.hexdigest()
 
 
 def main() -> int:

@@ -6,18 +6,22 @@ import dataclasses
 import datetime as dt
 import json
 import pathlib
-import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from selfheal.adapters.kube import kinds
-from selfheal.cli import sandbox_repository, trial_manifests, trial_scan, trial_symptoms
+from selfheal.cli import (
+    sandbox_repository,
+    trial_manifests,
+    trial_report,
+    trial_scan,
+    trial_symptoms,
+)
 from selfheal.cli.kubectl import Kubectl
-from selfheal.cli.trial_manifests import TrialError
+from selfheal.cli.trial_manifests import WORKLOADS, TrialError
 
 Say = Callable[[str], Any]
-WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod")
 CLEARED = (
     "horizontalpodautoscalers", "poddisruptionbudgets", "deployments", "statefulsets", "daemonsets",
     "jobs", "cronjobs", "pods", "persistentvolumeclaims", "services", "ingresses",
@@ -28,6 +32,8 @@ SYMPTOM_PATIENCE = 60.0
 """Seconds in which a fault shows itself: probes, back-offs and OOM kills need less here."""
 HEALTHY_FOR = 12.0
 """Seconds of health after which a workload counts as having no fault."""
+SETTLES = 15.0
+"""Seconds after the first symptom in which a second workload of the folder may show its own."""
 POLL = 0.5
 
 
@@ -67,25 +73,37 @@ def run(
     """Make the trial; return the documented result."""
     kubectl = Kubectl(sandbox.values["kubeconfig"])
     files = trial_manifests.read_files(folder)
-    space = namespace or "try-" + re.sub(r"[^a-z0-9-]+", "-", folder.resolve().name.lower())[:40]
+    wanted = trial_manifests.list_wanted(files)
+    space = namespace or trial_manifests.name_namespace(folder)
     prepare(kubectl, space)
+    placed = trial_manifests.place_in_namespace(files, space)
+    if not trial_manifests.is_rendered(files):
+        check_accepted(kubectl, placed)
     serve_namespace(kubectl, space)
     say(f"commits {len(files)} files to {sandbox.values['repository']} and waits for delivery")
     repository = sandbox.repository()
     place = f"{sandbox.values['path']}/{space}"
-    repository.replace_folder(
-        place, trial_manifests.place_in_namespace(files, space), f"Trial of {folder.name}"
-    )
-    workloads = wait_for_workloads(kubectl, space, files)
+    repository.replace_folder(place, placed, f"Trial of {folder.name}")
+    workloads = wait_for_workloads(kubectl, space, wanted)
     failing = find_failing(kubectl, space, workloads, say)
     failing = failing or trial_scan.find_quiet(sandbox.values["kubeconfig"], space)
     if not failing:
-        return {"namespace": space, "incidents": [], "message": "Everything is healthy."}
+        seen = ", ".join(f"{kind} {name}" for kind, name in workloads)
+        message = f"Everything is healthy ({seen}); no incident was filed."
+        return {"namespace": space, "incidents": [], "message": message}
     names = [
         file_incident(kubectl, space, kind, name, why) for (kind, name), why in failing.items()
     ]
     rows = follow(kubectl, repository, space, names, approve=approve, timeout=timeout, say=say)
     return {"namespace": space, "incidents": rows, "message": ""}
+
+
+def clear(sandbox: Sandbox, namespace: str) -> None:
+    """Take a trial's folder out of the repository, and its namespace out of the cluster."""
+    repository = sandbox.repository()
+    repository.replace_folder(f"{sandbox.values['path']}/{namespace}", {}, f"Remove {namespace}")
+    kubectl = Kubectl(sandbox.values["kubeconfig"])
+    kubectl.run("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
 
 
 def prepare(kubectl: Kubectl, namespace: str) -> None:
@@ -112,20 +130,27 @@ def serve_namespace(kubectl: Kubectl, namespace: str) -> None:
     kubectl.run("patch", "shp", "default", "--type=json", "-p", patch)
 
 
+def check_accepted(kubectl: Kubectl, files: Mapping[str, bytes]) -> None:
+    """Ask the API server whether it takes the files, before they are committed for delivery."""
+    objects = trial_manifests.list_objects(files)
+    if any(entry["kind"] == "CustomResourceDefinition" for entry in objects):
+        return  # objects of a kind that is not there yet cannot be asked about
+    for name, content in files.items():
+        if not trial_manifests.list_objects({name: content}):
+            continue  # nothing but comments
+        try:
+            kubectl.run("apply", "--dry-run=server", "-f", "-", stdin=content.decode())
+        except TrialError as error:
+            said = str(error).partition(": ")[2].replace("\n", " ")
+            raise TrialError(f"the cluster does not take {name}: {said}") from error
+
+
 def wait_for_workloads(
-    kubectl: Kubectl, namespace: str, files: Mapping[str, bytes]
+    kubectl: Kubectl, namespace: str, wanted: list[tuple[str, str]]
 ) -> list[tuple[str, str]]:
-    """Wait until delivery has applied every workload of the files."""
-    if trial_manifests.is_rendered(files):
-        return wait_for_delivery(kubectl, namespace)
-    wanted = [
-        (entry["kind"], entry["metadata"]["name"])
-        for content in files.values()
-        for entry in trial_manifests.documents(content.decode())
-        if entry.get("kind") in WORKLOADS
-    ]
+    """Wait until delivery has applied every wanted workload; of what it renders, all."""
     if not wanted:
-        raise TrialError("the files hold no workload (Deployment, StatefulSet, DaemonSet, Job, …)")
+        return wait_for_delivery(kubectl, namespace)
     deadline = time.monotonic() + SYMPTOM_PATIENCE
     for kind, name in wanted:
         while kubectl.get(namespace, kind.lower(), name) is None:
@@ -163,7 +188,7 @@ def find_failing(
 ) -> dict[tuple[str, str], str]:
     """Wait for symptoms: what is unhealthy, with a word about it; empty: all stayed healthy."""
     started = time.monotonic()
-    healthy_since: float | None = None
+    healthy_since = certain_since = None
     while time.monotonic() - started < SYMPTOM_PATIENCE:
         found = {
             workload: why
@@ -171,10 +196,15 @@ def find_failing(
             if (why := trial_symptoms.symptom(kubectl, namespace, *workload)) is not None
         }
         certain = {workload: why for workload, why in found.items() if why != "not ready"}
-        if certain or (found and time.monotonic() - started > SYMPTOM_PATIENCE / 2):
+        now = time.monotonic()
+        certain_since = (certain_since or now) if certain else None
+        settled = certain_since is not None and now - certain_since > SETTLES
+        if certain and (settled or len(certain) == len(found)):
+            return certain
+        if found and now - started > SYMPTOM_PATIENCE / 2:
             return certain or found
-        healthy_since = None if found else (healthy_since or time.monotonic())
-        if healthy_since is not None and time.monotonic() - healthy_since > HEALTHY_FOR:
+        healthy_since = None if found else (healthy_since or now)
+        if healthy_since is not None and now - healthy_since > HEALTHY_FOR:
             return {}
         time.sleep(POLL)
     say("nothing failed for certain within 60 s; files what is not ready")
@@ -231,7 +261,7 @@ def follow(
             break
         time.sleep(POLL)
     return [
-        report(kubectl, repository, namespace, kubectl.get(namespace, "shi", name))
+        trial_report.report(kubectl, repository, namespace, kubectl.get(namespace, "shi", name))
         for name in names
     ]
 
@@ -247,59 +277,3 @@ def _show_progress(incident: dict[str, Any], shown: dict[str, int], say: Say) ->
     for entry in history[shown.get(name, 0) :]:
         say(f"  {entry['at'][11:19]}  {name}  {entry['to']}  {entry.get('why', '')}")
     shown[name] = len(history)
-
-
-def report(
-    kubectl: Kubectl,
-    repository: sandbox_repository.Repository,
-    namespace: str,
-    incident: dict[str, Any],
-) -> dict[str, Any]:
-    """Return what happened to one incident."""
-    status = incident.get("status", {})
-    history = status.get("history", [])
-    times = [dt.datetime.fromisoformat(entry["at"]) for entry in history]
-    pull, usage = status.get("pullRequest"), status.get("usage", {})
-    diagnosis = status.get("diagnosis", {})
-    target = status.get("target", {})
-    why = trial_symptoms.symptom(
-        kubectl, namespace, target.get("kind", "Pod"), target.get("name", "")
-    )
-    return {
-        "incident": incident["metadata"]["name"],
-        "resolved": status.get("phase") == "INCIDENT_RESOLVED",
-        "phase": status.get("phase"),
-        "message": status.get("message", ""),
-        "phases": [
-            {
-                "phase": entry["to"],
-                "at": entry["at"],
-                "seconds": round((later - begun).total_seconds(), 2),
-            }
-            for entry, begun, later in zip(history, times, [*times[1:], *times[-1:]], strict=True)
-        ],
-        "class": diagnosis.get("class"),
-        "cause": diagnosis.get("cause"),
-        "by": diagnosis.get("by"),
-        "confidence": diagnosis.get("confidence"),
-        "ticket": status.get("ticket", {}).get("url"),
-        "pullRequest": pull["url"] if pull else None,
-        "diff": repository.diff(pull["number"]) if pull else status.get("fix", {}).get("preview"),
-        "modelCalls": usage.get("modelCalls", 0),
-        "cost": usage.get("cost", 0.0),
-        "healthy": status.get("phase") == "INCIDENT_RESOLVED"
-        and _healthy_now(kubectl, namespace, target),
-        "symptom": why,
-    }
-
-
-def _healthy_now(kubectl: Kubectl, namespace: str, target: dict[str, Any]) -> bool:
-    if target["kind"] not in WORKLOADS:
-        return True  # it has no pods of its own; the verification has judged it
-    pods = [
-        pod
-        for pod in kubectl.get(namespace, "pods")["items"]
-        if trial_symptoms.belongs(pod, target["kind"], target["name"])
-        and "deletionTimestamp" not in pod["metadata"]
-    ]
-    return trial_symptoms.is_ready(pods)

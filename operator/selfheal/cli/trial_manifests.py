@@ -9,7 +9,10 @@ from typing import Any
 
 import yaml
 
+from selfheal.cli import trial_namespace
 from selfheal.remediation import layouts
+
+WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod")
 
 
 class TrialError(Exception):
@@ -35,9 +38,58 @@ def is_rendered(files: Mapping[str, bytes]) -> bool:
     return layouts.detect(files, "").rendered
 
 
-def documents(text: str) -> list[dict[str, Any]]:
-    """Return the objects of a file."""
-    return [entry for entry in yaml.safe_load_all(text) if isinstance(entry, dict)]
+def list_objects(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
+    """Return the objects of plain files, of Lists one by one; TrialError says what is wrong."""
+    found: list[dict[str, Any]] = []
+    for name, content in files.items():
+        try:
+            for entry in yaml.safe_load_all(content.decode()):
+                found += _flatten(entry, name)
+        except UnicodeDecodeError as error:
+            raise TrialError(f"{name} is not UTF-8 text") from error
+        except yaml.YAMLError as error:
+            raise TrialError(_say_where(name, error)) from error
+    return found
+
+
+def _flatten(entry: Any, name: str) -> list[dict[str, Any]]:
+    if entry is None:
+        return []  # nothing between two lines ---
+    if not isinstance(entry, dict) or "kind" not in entry or "apiVersion" not in entry:
+        raise TrialError(f"{name} holds a document without apiVersion and kind")
+    if str(entry["kind"]).endswith("List") and isinstance(entry.get("items"), list):
+        return [one for item in entry["items"] for one in _flatten(item, name)]
+    metadata = entry.get("metadata")
+    if not isinstance(metadata, dict) or not metadata.get("name"):
+        raise TrialError(f"{name} holds a {entry['kind']} without metadata.name")
+    return [entry]
+
+
+def _say_where(name: str, error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    line = f", line {mark.line + 1}" if mark is not None else ""
+    return f"{name}{line} is no YAML: {problem}"
+
+
+def name_namespace(folder: pathlib.Path) -> str:
+    """Return the namespace of a folder: a DNS label made of its name."""
+    plain = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower())
+    return f"try-{plain}"[:40].rstrip("-")
+
+
+def list_wanted(files: Mapping[str, bytes]) -> list[tuple[str, str]]:
+    """Return kind and name of the workloads of the files; empty where they must be rendered."""
+    if is_rendered(files):
+        return []
+    wanted = [
+        (entry["kind"], entry["metadata"]["name"])
+        for entry in list_objects(files)
+        if entry["kind"] in WORKLOADS
+    ]
+    if not wanted:
+        raise TrialError("the files hold no workload (Deployment, StatefulSet, DaemonSet, Job, …)")
+    return wanted
 
 
 def place_in_namespace(files: Mapping[str, bytes], namespace: str) -> dict[str, bytes]:
@@ -49,7 +101,7 @@ def place_in_namespace(files: Mapping[str, bytes], namespace: str) -> dict[str, 
     placed = dict(files)
     for name in layout.plain:
         if name.endswith((".yaml", ".yml")):
-            placed[name] = set_namespace(files[name].decode(), namespace).encode()
+            placed[name] = trial_namespace.set_namespace(files[name].decode(), namespace).encode()
     used = {target for entry in layout.kustomizations.values() for target in entry.folders}
     for folder, entry in layout.kustomizations.items():
         if folder not in used and not entry.component:
@@ -58,58 +110,33 @@ def place_in_namespace(files: Mapping[str, bytes], namespace: str) -> dict[str, 
     return placed
 
 
-def set_namespace(text: str, namespace: str) -> str:
-    """Set ``metadata.namespace`` in every document of a file, leaving all other bytes alone."""
-    parts = re.split(r"(?m)^(---[^\n]*\n)", text)
-    return "".join(_set_subjects(_set_in_document(part, namespace), namespace) for part in parts)
-
-
-def _set_subjects(part: str, namespace: str) -> str:
-    """Let a RoleBinding mean the ServiceAccounts that move with it."""
-    if not re.search(r"(?m)^kind:\s*RoleBinding\s*$", part):
-        return part
-    return re.sub(r"(\bnamespace:[ \t]*)[^\s,}]+", rf"\g<1>{namespace}", part)
-
-
-def _set_in_document(part: str, namespace: str) -> str:
-    flow = re.search(r"(?m)^metadata:\s*\{", part)
-    if flow is not None:
-        if re.search(r"(?m)^metadata:.*\bnamespace:", part):
-            return re.sub(
-                r"(?m)^(metadata:.*\bnamespace:\s*)[^\s,}]+", rf"\g<1>{namespace}", part, count=1
-            )
-        return part[: flow.end()] + f"namespace: {namespace}, " + part[flow.end() :]
-    block = re.search(r"(?m)^metadata:[ \t]*\n((?:[ \t]+[^\n]*\n?|[ \t]*\n)+)", part)
-    if block is None:
-        return part
-    body = block.group(1)
-    indent = re.match(r"[ \t]+", body)
-    spaces = indent.group(0) if indent else "  "
-    named = re.search(rf"(?m)^{spaces}namespace:[^\n]*", body)
-    line = f"{spaces}namespace: {namespace}"
-    changed = body[: named.start()] + line + body[named.end() :] if named else f"{line}\n{body}"
-    return part[: block.start(1)] + changed + part[block.end(1) :]
-
-
-def render(result: dict[str, Any]) -> str:
+def render(result: Mapping[str, Any]) -> str:
     """Return the result for a person."""
     if not result["incidents"]:
         return str(result["message"])
-    parts = []
-    for row in result["incidents"]:
-        lines = ["", f"incident {result['namespace']}/{row['incident']}"]
-        lines += [f"  {entry['phase']:<28} {entry['seconds']:>8.2f} s" for entry in row["phases"]]
-        lines += [
-            f"  class         {row['class']} (confidence {row['confidence']}, by {row['by']})",
-            f"  cause         {row['cause']}",
-            f"  ticket        {row['ticket']}",
-            f"  pull request  {row['pullRequest']}",
-            f"  model         {row['modelCalls']} calls, cost {row['cost']}",
-            f"  healthy       {'yes' if row['healthy'] else 'no'}",
-        ]
-        if row["message"]:
-            lines.append(f"  message       {row['message']}")
-        if row["diff"]:
-            lines += ["", *(f"  {line}" for line in row["diff"].splitlines())]
-        parts.append("\n".join(lines))
+    parts = [_render_row(result["namespace"], row) for row in result["incidents"]]
+    resolved = sum(bool(row["resolved"]) for row in result["incidents"])
+    parts.append(f"\n{resolved} of {len(result['incidents'])} incidents resolved")
     return "\n".join(parts)
+
+
+def _render_row(namespace: str, row: Mapping[str, Any]) -> str:
+    lines = ["", f"incident {namespace}/{row['incident']}"]
+    lines += [f"  {entry['phase']:<28} {entry['seconds']:>8.2f} s" for entry in row["phases"]]
+    total = sum(entry["seconds"] for entry in row["phases"])
+    lines.append(f"  {'from filing to the last phase':<28} {total:>7.2f} s")
+    model = f"{row['modelCalls']} calls, cost {row['cost']}" if row["modelCalls"] else "not called"
+    diagnosed = f"{row['class']} (confidence {row['confidence']}, by {row['by']})"
+    told = {
+        "class": diagnosed if row["class"] else "none: no cause was found",
+        "cause": row["cause"],
+        "ticket": row["ticket"],
+        "pull request": row["pullRequest"],
+        "model": model,
+        "healthy": "yes" if row["healthy"] else f"no: {row.get('symptom') or row.get('phase')}",
+        "message": row["message"],
+    }
+    lines += [f"  {name:<13} {text}" for name, text in told.items() if text]
+    if row["diff"]:
+        lines += ["", *(f"  {line}" for line in row["diff"].splitlines())]
+    return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from selfheal.cli.kubectl import Kubectl
@@ -9,7 +10,9 @@ from selfheal.cli.kubectl import Kubectl
 
 def symptom(kubectl: Kubectl, namespace: str, kind: str, name: str) -> str | None:
     """Return what is wrong with a workload's pods; None: nothing."""
-    pods = [pod for pod in kubectl.get(namespace, "pods")["items"] if belongs(pod, kind, name)]
+    pods = find_pods(kubectl, namespace, kind, name)
+    if not pods and _rests(kubectl.get(namespace, kind.lower(), name) or {}):
+        return None
     for pod in pods:
         for status in _container_statuses(pod):
             waiting = status.get("state", {}).get("waiting", {}).get("reason", "")
@@ -34,10 +37,30 @@ def symptom(kubectl: Kubectl, namespace: str, kind: str, name: str) -> str | Non
     return None if is_ready(pods) else "not ready"
 
 
+def find_pods(kubectl: Kubectl, namespace: str, kind: str, name: str) -> list[dict[str, Any]]:
+    """Return the pods of a workload, without those that are on their way out."""
+    return [
+        pod
+        for pod in kubectl.get(namespace, "pods")["items"]
+        if belongs(pod, kind, name) and "deletionTimestamp" not in pod["metadata"]
+    ]
+
+
 def belongs(pod: dict[str, Any], kind: str, name: str) -> bool:
-    """Tell by its name whether a pod is a workload's."""
-    own = pod["metadata"]["name"]
-    return bool(own == name if kind == "Pod" else own.startswith(f"{name}-"))
+    """Tell by its owner whether a pod is a workload's; web's pods are not those of web-api."""
+    if kind == "Pod":
+        return bool(pod["metadata"]["name"] == name)
+    owners = [entry["name"] for entry in pod["metadata"].get("ownerReferences", [])]
+    made = {"Deployment": r"-[a-z0-9]+", "CronJob": r"-\d+"}.get(kind, "")
+    return any(re.fullmatch(re.escape(name) + made, owner) for owner in owners)
+
+
+def _rests(workload: dict[str, Any]) -> bool:
+    """Tell whether a workload wants no pods now."""
+    spec = workload.get("spec", {})
+    return (
+        workload.get("kind") == "CronJob" or spec.get("replicas") == 0 or bool(spec.get("suspend"))
+    )
 
 
 def _container_statuses(pod: dict[str, Any]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from selfheal.adapters.kube import connection, kubelet, scan
 from selfheal.adapters.kube.scan import Scanned
 from selfheal.api.classes import IncidentClass
 from selfheal.api.incident import TargetRef
-from selfheal.cli import trial_manifests, trial_scan
+from selfheal.cli import trial_namespace, trial_scan
 from selfheal.diagnosis.evidence import Bundle, Finding
 
 
@@ -58,6 +58,6 @@ def test_the_scan_is_asked_until_it_finds_something(monkeypatch: pytest.MonkeyPa
 
 def test_the_subjects_of_a_binding_move_with_it() -> None:
     text = "kind: RoleBinding\nmetadata:\n  name: b\n  namespace: old\nsubjects:\n- kind: ServiceAccount\n  name: a\n  namespace: old\n"
-    assert trial_manifests.set_namespace(text, "new") == text.replace("old", "new")
+    assert trial_namespace.set_namespace(text, "new") == text.replace("old", "new")
     other = "kind: ConfigMap\nmetadata: {name: a}\ndata:\n  x: 'namespace: old'\n"
-    assert "namespace: old" in trial_manifests.set_namespace(other, "new")
+    assert "namespace: old" in trial_namespace.set_namespace(other, "new")
