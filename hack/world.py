@@ -27,12 +27,22 @@ def sandbox() -> dict[str, str]:
     return dict(json.loads(path.read_text()))
 
 
-def kubectl(*words: str, stdin: str | None = None, check: bool = True) -> str:
-    """Run kubectl against the local cluster (or KUBECONFIG with CLUSTER=current)."""
-    binary = os.environ.get("KUBECTL") or (str(CLUSTER / "kubectl") if (CLUSTER / "kubectl").exists() else "kubectl")
+def kubectl_binary() -> str:
+    """Return which kubectl is run."""
+    return os.environ.get("KUBECTL") or (str(CLUSTER / "kubectl") if (CLUSTER / "kubectl").exists() else "kubectl")
+
+
+def environment() -> dict[str, str]:
+    """Return kubectl's environment: the local cluster, or KUBECONFIG with CLUSTER=current."""
     env = dict(os.environ)
     if env.get("CLUSTER") != "current":
         env["KUBECONFIG"] = str(CLUSTER / "kubeconfig")
+    return env
+
+
+def kubectl(*words: str, stdin: str | None = None, check: bool = True) -> str:
+    """Run kubectl against the local cluster (or KUBECONFIG with CLUSTER=current)."""
+    binary, env = kubectl_binary(), environment()
     done = subprocess.run([binary, *words], input=stdin, capture_output=True, text=True, env=env, check=False)
     if check and done.returncode:
         raise WorldError(f"kubectl {' '.join(words)}: {done.stderr.strip()}")
