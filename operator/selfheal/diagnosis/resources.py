@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from selfheal.api.classes import IncidentClass
 from selfheal.diagnosis.evidence import Finding
-from selfheal.diagnosis.reading import Reading
+from selfheal.diagnosis.reading import Container, Reading, dig, parse_time
 
 RANK_THROTTLING = 45
 THROTTLED = 0.25
@@ -16,6 +16,23 @@ MINIMUM_PERIODS = 100
 """Fewer periods (100 ms each) say nothing yet."""
 
 
+LEAST_SHARE = 0.1
+"""Share of a container's whole life that it must have been held back: counters run since its
+start, and a start that was throttled says nothing about now."""
+
+PERIOD = 0.1
+"""Seconds of a period of the kernel's CPU controller (cpu.cfs_period_us as the kubelet sets it)."""
+
+
+def _confidence(reading: Reading, container: Container, ratio: float, throttled: float) -> float:
+    started = parse_time(dig(container.status, "state", "running").get("startedAt"))
+    if started is not None and container.ready:
+        lived = max((reading.bundle.now - started).total_seconds(), 1.0)
+        if throttled * PERIOD / lived < LEAST_SHARE:
+            return 0.5
+    return 0.95 if ratio >= 2 * THROTTLED else 0.8
+
+
 def find_throttling(reading: Reading) -> Iterator[Finding]:
     """Yield containers that the CPU limit holds back in a large share of periods."""
     for container in reading.containers:
@@ -23,13 +40,14 @@ def find_throttling(reading: Reading) -> Iterator[Finding]:
         if counters is None or limit is None:
             continue
         periods = float(counters.value.get("cpuPeriods") or 0)
-        ratio = float(counters.value.get("cpuThrottledPeriods") or 0) / max(periods, 1)
+        throttled = float(counters.value.get("cpuThrottledPeriods") or 0)
+        ratio = throttled / max(periods, 1)
         if periods >= MINIMUM_PERIODS and ratio >= THROTTLED:
             yield Finding(
                 class_=IncidentClass.CPU_THROTTLING,
                 cause=f"The CPU limit of {limit} held back container {container.name} in "
                 f"{ratio:.0%} of its periods.",
-                confidence=0.95 if ratio >= 2 * THROTTLED else 0.8,
+                confidence=_confidence(reading, container, ratio, throttled),
                 evidence=(counters.id, container.pod.id),
                 container=container.name, rank=RANK_THROTTLING,
                 parameters={"limit": limit, "ratio": round(ratio, 3)},
