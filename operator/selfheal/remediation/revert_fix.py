@@ -67,7 +67,7 @@ def _wanted(draft: Draft, changes: Sequence[Mapping[str, Any]]) -> list[turns.Wa
             wanted += _value((*base, *change["path"]), before, after)
     for path, entries in added.items():
         why = "These variables were there when it ran."
-        wanted.append((path, [*(draft.look(path) or ()), *entries], why))
+        wanted.append((path, turns.More(tuple(entries)), why))
     return wanted
 
 

@@ -48,7 +48,10 @@ def _gone(leaf: Leaf) -> bool:
 
 
 def _words(value: Any) -> str:
-    return "\n".join(map(str, value)) if isinstance(value, list) else str(value or "")
+    """Return a command as lines, one a word, and as one line: both forms may be idle."""
+    if not isinstance(value, list):
+        return str(value or "")
+    return "\n".join([*map(str, value), " ".join(map(str, value))])
 
 
 def check_command(leaf: Leaf) -> str | None:
