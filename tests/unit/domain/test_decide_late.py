@@ -340,3 +340,9 @@ def test_a_long_run_goes_after_the_mirror_once_its_intent_is_saved() -> None:
 def test_without_a_pull_request_to_read_there_is_nothing_to_mirror() -> None:
     known = said(f.status(P.VERIFICATION_COMPLETE), "verification", on="comment-pull-request")
     assert decide(f.view(known)).to is P.INCIDENT_RESOLVED
+
+
+@pytest.mark.parametrize("phase", [P.PR_CREATED, P.PR_UNDER_REVIEW, P.PR_APPROVED])
+def test_a_mapping_that_went_away_stalls_the_review(phase: P) -> None:
+    found = decide(f.view(f.status(phase), mapped=False, pull_request=f.pull()))
+    assert (type(found), getattr(found, "reason", "")) == (Stall, "NoRepository")

@@ -15,6 +15,7 @@ from selfheal.domain.machine.fixing import precondition
 from selfheal.domain.view import View
 
 KEEP_LABEL = "selfheal-keep"
+UNMAPPED = Stall(reason="NoRepository", message="The policy maps no repository any more.")
 RISKS = (Risk.LOW, Risk.MEDIUM, Risk.HIGH)
 
 
@@ -23,7 +24,7 @@ def creating(view: View) -> Decision:
     if view.status.fix is None or view.status.fix.proposal_ref is None:
         return precondition(view, "a proposed fix")
     if view.repository is None:
-        return Stall(reason="NoRepository", message="The policy maps no repository any more.")
+        return UNMAPPED
     left = close_leftovers(view, keep=_branch(view))
     if left is not None:
         return left
@@ -82,6 +83,8 @@ def _why_closed(view: View) -> str:
 def _known(view: View) -> PullRequestFacts | Decision:
     if view.status.pull_request is None:
         return precondition(view, "a pull request")
+    if view.repository is None:
+        return UNMAPPED
     pull = view.pull()
     if pull is None:
         return Stall(
