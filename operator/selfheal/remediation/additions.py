@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from selfheal.remediation import appending, documents, editing, fitting, intents, nested
+from selfheal.remediation import appending, documents, editing, fitting, intents, masking, nested
 from selfheal.remediation.edits import Edit, Operation, Refusal
 from selfheal.remediation.intents import Candidate, Intent, Step
 from selfheal.remediation.layouts import Layout, Root, RootKind
@@ -201,6 +201,32 @@ def to_values(
         candidate = _apply(files, edit) if edit else None
         if candidate is not None:
             yield candidate
+
+
+def to_templates(root: Root, files: Mapping[str, bytes], intent: Intent) -> Iterator[Candidate]:
+    """Iterate over templates of the object that say something literally there, or nothing."""
+    for name in sorted(files):
+        if not root.uses(name) or "templates" not in name.split("/"):
+            continue
+        if not name.endswith(documents.SUFFIXES):
+            continue
+        for number, value in enumerate(masking.load(files[name], name)):
+            if not _is_about(value, intent):
+                continue
+            known = masking.with_names(value, intent.path)
+            edit = make_edit(name, number, known, intent.path, intent.after)
+            candidate = _apply_template(files, edit) if edit else None
+            if candidate is not None:
+                yield candidate
+
+
+def _apply_template(files: Mapping[str, bytes], edit: Edit) -> Candidate | None:
+    try:
+        content = masking.edit_template(files[edit.file], edit)
+    except Refusal:
+        return None
+    what = f"{edit.file}: {'.'.join(map(str, edit.path))} in the template"
+    return Candidate(files={edit.file: content}, what=what)
 
 
 Wanted = tuple[str, tuple[Step, ...], Any]

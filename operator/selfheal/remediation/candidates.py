@@ -65,6 +65,7 @@ def _all(
     else:
         yield from additions.to_values(root, layout, files, intent)
         yield from _templates(root, files, intent)
+        yield from additions.to_templates(root, files, intent)
 
 
 def order_files(root: Root, layout: Layout, files: Mapping[str, bytes]) -> list[str]:

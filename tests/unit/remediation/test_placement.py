@@ -17,6 +17,7 @@ from selfheal.remediation import (
     fitting,
     intents,
     layouts,
+    masking,
     nested,
 )
 from selfheal.remediation.edits import Edit, Operation, Refusal
@@ -395,6 +396,8 @@ HELM = tree(
               memory: 64Mi
               memory: 64Mi 64Mi
               cpu: 64Mi
+    == web/templates/_helpers.tpl
+    {{- define "x" }}kind: Deployment{{ end }}
     == web/charts/sub/Chart.yaml
     name: sub
     version: 1.0.0
@@ -495,3 +498,89 @@ def test_an_edit_is_made_only_where_it_says_something_new() -> None:
     found = additions.make_edit(F, 0, {"a": None}, ("a", "b"), 1)
     assert found is not None
     assert (found.operation, found.new) == (Operation.SET, {"b": 1})
+
+
+# --- templates
+
+
+TEMPLATE = """\
+{{- if .Values.on }}
+# for {{ .Release.Name }}
+kind: Deployment
+metadata:
+  name: {{ include "web.name" . }}
+spec:
+  template:
+    spec:
+      containers:
+        - name: {{ .Chart.Name }}
+          image: "{{ .Values.image }}:{{ .Values.tag }}"
+          command: [serve, "--fast"]   # tuned
+          {{- with .Values.resources }}
+          resources: {{- toYaml . | nindent 12 }}
+          {{- end }}
+{{- end }}
+"""
+COMMAND = (*LIMIT[:5], "command")
+
+
+def in_template(path: tuple[Any, ...], before: Any, after: Any, text: str = TEMPLATE, kind: str = "Deployment") -> dict[str, bytes]:
+    files = {**HELM, "web/templates/web.yaml": text.encode()}
+    found = find_in_chart(intent(path, before, after, kind=kind), files)
+    return {what: changed["web/templates/web.yaml"] for what, changed in found.items() if "in the template" in what}
+
+
+def test_what_a_template_says_literally_is_set_there() -> None:
+    (changed,) = in_template(COMMAND, ["serve", "--fast"], ["serve"]).values()
+    assert changed.decode() == TEMPLATE.replace('command: [serve, "--fast"]   # tuned', "command:   # tuned\n            - serve")
+
+
+def test_what_a_template_does_not_say_is_added_there() -> None:
+    secrets = "      imagePullSecrets:\n        - name: login\n"
+    (changed,) = in_template((*LIMIT[:3], "imagePullSecrets"), None, [{"name": "login"}]).values()
+    ends = "          {{- end }}\n"
+    assert changed.decode() == TEMPLATE.replace(ends, ends + secrets), "after the condition, not in it"
+    labels = in_template(("metadata", "labels"), None, {"a": "b"})
+    assert next(iter(labels.values())).decode() == TEMPLATE.replace("spec:\n", "  labels:\n    a: b\nspec:\n", 1)
+
+
+def test_an_addition_never_stands_in_a_condition_of_its_own() -> None:
+    text = TEMPLATE.replace("          {{- end }}\n", "          tty: true\n          {{- end }}\n").replace("{{- with .Values.resources }}\n", "{{- with .Values.resources }}\n          stdin: true\n")
+    closed = in_template((*LIMIT[:5], "workingDir"), None, "/srv", text)
+    (changed,) = closed.values()
+    assert changed.decode() == text.replace("          {{- end }}\n", "          {{- end }}\n          workingDir: /srv\n")
+    open_ = "kind: Deployment\nmetadata: {name: x}\nspec:\n  a: 1\n  {{- if .Values.on }}\n  b: 1\nother: 1\n  {{- end }}\n"
+    assert in_template(("spec", "c"), None, 1, open_) == {}
+
+
+def test_what_a_template_computes_is_not_replaced() -> None:
+    assert in_template(IMAGE, "a:1", "b:2") == {}
+    assert in_template(LIMIT, "64Mi", "128Mi") == {}
+    assert in_template(COMMAND, ["serve", "--fast"], ["{{ x }}"]) == {}
+
+
+def test_templates_that_are_no_yaml_even_masked_are_left_alone() -> None:
+    assert in_template(COMMAND, ["serve"], ["x"], TEMPLATE.replace("{{ .Chart.Name }}", "{{\n.Chart.Name }}")) == {}
+    assert in_template(COMMAND, ["serve"], ["x"], TEMPLATE + "kind: Twice\n") == {}
+    assert in_template(COMMAND, ["serve"], ["x"], kind="Job") == {}
+    assert in_template(COMMAND, ["serve"], ["x"], TEMPLATE + "# selfheal\n") == {}
+    edit = Edit(file=F, document=0, path=("a",), operation=Operation.SET, old="x", new="y", reason="")
+    with pytest.raises(Refusal, match="computes"):
+        masking.edit_template(b"a: {{\n}}\n", edit)
+
+
+def test_every_template_is_itself_again_once_unmasked() -> None:
+    masked = masking.mask(TEMPLATE)
+    assert masked is not None
+    assert masking.unmask(*masked) == TEMPLATE
+    assert "{{" not in masked[0]
+
+
+def test_computed_names_are_taken_as_the_wanted_ones_only_where_there_is_one() -> None:
+    one = {"c": [{"name": "selfhealmask0001x", "v": 1}]}
+    assert masking.with_names(one, ("c", Named("app"), "v")) == {"c": [{"name": "app", "v": 1}]}
+    assert masking.with_names({"c": [{"name": "x"}]}, ("c", Named("app"))) == {"c": [{"name": "x"}]}
+    assert masking.with_names({"c": ["text"]}, ("c", Named("app"))) == {"c": ["text"]}
+    two = {"c": [{"name": "selfhealmask0001x"}, {"name": "b"}]}
+    assert masking.with_names(two, ("c", Named("app"))) == two
+    assert masking.with_names({"a": 1}, ("b", "c")) == {"a": 1}
