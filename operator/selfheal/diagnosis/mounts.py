@@ -79,13 +79,28 @@ def _starts(reading: Reading) -> Iterator[Finding]:
         place = _MOUNT_POINT.search(text)
         mount = _mount_at(container, place[1]) if place else None
         parameters = stated(
-            path=place[1] if place else None, volume=mount["name"] if mount else None
+            path=place[1] if place else None,
+            volume=mount["name"] if mount else None,
+            new=_key_of(reading, container, mount) if mount else None,
         )
         where = f" at {place[1]}" if place else ""
         yield _finding(
             f"A volume cannot be mounted into container {container.name}{where}: {quote(text)}",
             "MountPath", container.pod.id, container=container.name, **parameters,
         )  # fmt: skip
+
+
+def _key_of(reading: Reading, container: Container, mount: dict[str, Any]) -> str | None:
+    """Return the key that a whole ConfigMap was meant to be mounted for: the file's own name."""
+    key = str(mount["mountPath"]).rpartition("/")[2]
+    for volume in dig(container.pod.value, "spec").get("volumes") or ():
+        if volume.get("name") != mount["name"] or mount.get("subPath"):
+            continue
+        for item in reading.bundle.of(ItemKind.CONFIG_MAP):
+            named = item.value.get("name") == dig(volume, "configMap").get("name")
+            if named and key in item.value.get("keys", ()):
+                return key
+    return None
 
 
 def _mount_at(container: Container, path: str) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -34,7 +35,7 @@ def find(reading: Reading) -> Iterator[Finding]:
         if not selected and not end.value["addresses"]:
             found = _selector(reading, item, end, selector, known)
         else:
-            found = _port(reading, item, end, selected)
+            found = _port(reading, item, end, selected) or _used_port(reading, item, end, selected)
         if found is not None:
             yield found
 
@@ -71,7 +72,8 @@ def _selector(
             f"Service {_name(service)} selects {_labels(selector)}; no workload of the namespace "
             "has these labels.", "Selector", 0.8, (service, end), service, differences=[],
         )  # fmt: skip
-    if not meant.own and not _is_target(reading, service):
+    user = _user(reading, _name(service))
+    if not meant.own and not _is_target(reading, service) and user is None:
         return None
     wrong = differences(selector, meant.labels)
     said = ", ".join(f"{one['key']}={one['old']}" for one in wrong)
@@ -81,8 +83,8 @@ def _selector(
         f"has {instead or _labels(meant.labels)}."
     )
     return _finding(
-        cause, "Selector", 0.95 if len(wrong) == 1 and instead else 0.8, (service, end, meant.item),
-        service, differences=wrong, kind=meant.kind, workload=meant.name,
+        cause, "Selector", 0.95 if len(wrong) == 1 and instead else 0.8,
+        (service, end, meant.item, *([user] if user else ())), service, differences=wrong, kind=meant.kind, workload=meant.name,
     )  # fmt: skip
 
 
@@ -170,6 +172,44 @@ def _port(
             index=number, old=wanted, port=port.get("port"),
             **stated(new=new),
         )  # fmt: skip
+    return None
+
+
+def _used_port(
+    reading: Reading, service: Item, end: Item, selected: list[Application]
+) -> Finding | None:
+    """Judge a Service of another workload that the target needs, by that workload's ports."""
+    user = _user(reading, _name(service))
+    declared = [port for one in selected for port in one.ports]
+    if user is None or not declared or any(one.own for one in selected):
+        return None
+    for number, port in enumerate(dig(service.value, "spec").get("ports") or ()):
+        wanted = port.get("targetPort", port.get("port"))
+        verdict = _judge(wanted, declared, [])
+        if verdict is not None:
+            new, _, why = verdict
+            return _finding(
+                f"Service {_name(service)}, which {reading.bundle.target.name} needs, sends to "
+                f"port {wanted} of its pods; {why}.", "TargetPort", SEEN,
+                (service, end, user, *(one.item for one in selected)), service, index=number,
+                old=wanted, port=port.get("port"), **stated(new=new),
+            )  # fmt: skip
+    return None
+
+
+def _user(reading: Reading, name: str) -> Item | None:
+    """Return what shows that a container which is not well needs a Service: its log, its pod."""
+    word = re.compile(rf"(?<![\w.-]){re.escape(name)}(?![\w-])")
+    for container in reading.containers:
+        if container.ready or (container.init and container.exit_code == 0):
+            continue
+        for log in reading.logs(container):
+            if word.search(str(log.value.get("text", ""))):
+                return log
+        said = [*(container.spec.get("command") or ()), *(container.spec.get("args") or ())]
+        said += [one.get("value") or "" for one in container.spec.get("env") or ()]
+        if any(word.search(str(text)) for text in said):
+            return container.pod
     return None
 
 

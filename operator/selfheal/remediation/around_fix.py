@@ -94,6 +94,9 @@ def propose_mount(draft: Draft) -> Iterator[Proposal]:
     """Yield the subPath that is meant; Refusal ``NeedsPerson`` for other conflicts of mounts."""
     parameters = draft.finding.parameters
     new = parameters.get("new")
+    if new is not None and parameters["fault"] == "MountPath":
+        yield from _mount_key(draft, str(new))
+        return
     if parameters["fault"] != "SubPath" or new is None:
         raise Refusal("NeedsPerson", f"{draft.finding.cause} What to mount instead, and where, a "
                       "person has to say; volumes are never taken away by a fix.")  # fmt: skip
@@ -108,3 +111,19 @@ def propose_mount(draft: Draft) -> Iterator[Proposal]:
             )  # fmt: skip
             return
     raise Refusal("Drifted", f"The source mounts no {old} of volume {parameters['volume']}.")
+
+
+def _mount_key(draft: Draft, key: str) -> Iterator[Proposal]:
+    """Yield the mount of one key where a whole ConfigMap was mounted over a file."""
+    parameters = draft.finding.parameters
+    mounts = (*draft.container, "volumeMounts")
+    for number, mount in enumerate(draft.look(mounts) or ()):
+        if dig(mount).get("mountPath") == parameters["path"] and not mount.get("subPath"):
+            why = f"{parameters['path']} is a file in the image, and {key} a key of the ConfigMap."
+            yield draft.propose(
+                draft.set((*mounts, number, "subPath"), key, why),
+                summary=f"Mount only the key {key} at {parameters['path']}", risk="Low",
+                risk_reason=f"{why} A folder cannot be mounted over a file.",
+            )  # fmt: skip
+            return
+    raise Refusal("Drifted", f"The source mounts nothing whole at {parameters['path']}.")

@@ -145,7 +145,7 @@ _WORKLOADS: tuple[tuple[str, str, Rule], ...] = (
     (
         rf"{_POD_SPEC}(?:containers|initContainers)/[^/]+/volumeMounts/[^/]+/subPath",
         "DeletesData",
-        _replaced,
+        _corrected,
     ),
     (
         rf"{_POD_SPEC}(?:containers|initContainers)/[^/]+/resources/limits/ephemeral-storage",

@@ -95,3 +95,21 @@ def test_a_volume_where_no_node_is() -> None:
     (found,) = mounts(waiting)
     assert (found.parameters["fault"], found.evidence) == ("NodeConflict", ("pod/web-1",))
     assert mounts(make.pod(statuses=[], phase="Pending", scheduled="0/1 nodes are available: 1 Insufficient cpu.")) == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "mount", "source", "new"),
+    [
+        (("passwd", "x"), {}, {}, "passwd"),
+        (("other",), {}, {}, None),
+        (("passwd",), {"subPath": "x"}, {}, None),
+        (("passwd",), {}, {"name": "else"}, None),
+        (("passwd",), {"name": "other"}, {}, None),
+    ],
+)
+def test_a_config_map_over_a_file_was_meant_for_its_key(keys: tuple[str, ...], mount: dict[str, str], source: dict[str, str], new: str | None) -> None:
+    entry = {"name": "d", "mountPath": "/etc/passwd"} | mount
+    pod = make.pod(containers=[make.container(volumeMounts=[entry])], statuses=[make.status(waiting="RunContainerError", message=ON_FILE)])
+    pod.value["spec"]["volumes"] = [{"name": "d", "configMap": {"name": "conf"} | source}]
+    found = next(one for one in mounts(pod, config_map(*keys)) if one.parameters["fault"] == "MountPath")
+    assert found.parameters.get("new") == new

@@ -112,3 +112,42 @@ def test_init_containers_serve_nobody_and_other_kinds_are_not_asked() -> None:
     assert services(*items, kind="Service")[0].parameters["new"] == 80
     assert services(*items, around.workload(kind="HorizontalPodAutoscaler"), kind="HorizontalPodAutoscaler") == []
     assert services(*items, around.workload(kind="Service"), kind="Service")[0].evidence == ("service/web", "endpoints/web", "pod/web-1")
+
+
+DB = {"app": "db"}
+
+
+def needing(where: str, *, ready: bool = False) -> list[Item]:
+    """A target that is not well and names the Service db in its log, command or environment."""
+    spec = {"command": ["wait-for", "db:5432"]} if where == "command" else {"env": [{"name": "URL", "value": "postgres://db/x"}, {"name": "X"}]} if where == "env" else {}
+    pod = around.ready_pod(ready=ready, containers=[make.container(**spec)])
+    logs = [make.log("cannot connect to db: refused", previous=False), make.log("mongodb", previous=True)] if where == "log" else []
+    return [around.workload(), pod, *logs]
+
+
+@pytest.mark.parametrize("where", ["log", "command", "env"])
+def test_a_broken_service_of_another_workload_that_the_target_needs(where: str) -> None:
+    items = [*needing(where), around.sibling("db"), around.service("db", {"app": "bd"}), around.endpoints("db")]
+    (found,) = services(*items)
+    assert (found.parameters["service"], found.parameters["workload"]) == ("db", "db")
+    assert found.evidence[-1] == ("log/web-1/app/current" if where == "log" else "pod/web-1")
+
+
+@pytest.mark.parametrize("items", [needing("nowhere"), needing("log", ready=True), needing("env", ready=True)])
+def test_a_broken_service_that_nobody_needs_is_not_the_targets(items: list[Item]) -> None:
+    assert services(*items, around.sibling("db"), around.service("db", {"app": "bd"}), around.endpoints("db")) == []
+
+
+@pytest.mark.parametrize(
+    ("port", "ports", "new"),
+    [({"port": 5432, "targetPort": "pgsql"}, [{"name": "psql", "containerPort": 5432}], "psql"), ({"port": 1, "targetPort": 2}, [{"containerPort": 5432}], 5432), ({"port": 5432}, [{"containerPort": 5432}], None), ({"port": 1}, [], None)],
+)
+def test_a_wrong_port_of_a_service_that_the_target_needs(port: dict[str, Any], ports: list[Any], new: Any) -> None:
+    items = [*needing("log"), around.sibling("db", ports=ports), around.service("db", DB, port), around.endpoints("db", "10.0.0.2")]
+    assert [(one.parameters["new"], one.confidence) for one in services(*items)] == ([] if new is None else [(new, 0.8)])
+
+
+def test_an_init_container_that_has_done_its_work_needs_nothing() -> None:
+    done = make.status("wait", terminated={"exitCode": 0})
+    pod = around.ready_pod(ready=False, init=[make.container("wait", command=["nc", "db"])], init_statuses=[done])
+    assert services(around.workload(), pod, around.sibling("db"), around.service("db", {"app": "bd"}), around.endpoints("db")) == []

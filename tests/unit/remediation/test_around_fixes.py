@@ -178,6 +178,13 @@ def test_a_sub_path_is_corrected() -> None:
     assert repo.refusal(MOUNT, fault="HostPath", volume="d").reason == "NeedsPerson"
 
 
+def test_one_key_is_mounted_where_a_whole_config_map_was() -> None:
+    files = {**repo.FILES, repo.FILE: repo.FILES[repo.FILE].replace(b", subPath: app.inii", b"")}
+    whole: dict[str, Any] = {"fault": "MountPath", "volume": "conf", "path": "/etc/app.ini", "new": "app.ini"}
+    assert "subPath: app.ini" in repo.diff(MOUNT, files=files, **whole)[1]
+    assert repo.refusal(MOUNT, **whole).reason == "Drifted"
+
+
 @pytest.mark.parametrize(("fault", "word"), [("DNS", "port 53"), ("Peer", "guard db"), ("PeerSelector", "means db")])
 def test_network_policies_are_for_people(fault: str, word: str) -> None:
     refused = repo.refusal(IncidentClass.NETWORK_BLOCKED, fault=fault, policies=["deny"], peer="db")
