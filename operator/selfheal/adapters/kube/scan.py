@@ -69,9 +69,14 @@ async def scan(
         finding = sure[0] if sure else None
         return Scanned(namespace=namespace, target=ref, finding=finding, bundle=bundle)
 
-    found = await asyncio.gather(*(_suspects(copy, readings, one, now) for one in namespaces))
-    wanted = [(space, ref) for space, refs in zip(namespaces, found, strict=True) for ref in refs]
-    rows = await asyncio.gather(*(diagnose(*one) for one in wanted))
+    try:
+        found = await asyncio.gather(*(_suspects(copy, readings, one, now) for one in namespaces))
+        pairs = zip(namespaces, found, strict=True)
+        rows = await asyncio.gather(
+            *(diagnose(space, ref) for space, refs in pairs for ref in refs)
+        )
+    finally:
+        await copy.close()
     return merge([row for row in rows if row is not None])
 
 

@@ -50,7 +50,11 @@ class Snapshot(connection.Connection):
         self._objects: dict[str, asyncio.Task[Any | None]] = {}
 
     async def close(self) -> None:
-        """Close nothing: the connection is its owner's."""
+        """End what is still asked for; the connection is its owner's. May be repeated."""
+        asked = [*self._lists.values(), *self._objects.values()]
+        for task in asked:
+            task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
 
     async def authorization(self) -> str | None:
         """Return the bearer header of the connection."""
@@ -117,12 +121,20 @@ class Snapshot(connection.Connection):
         return await self._inner.exchange(method, path, **rest)
 
     async def _list(self, root: str, space: str, plural: str) -> list[Stored]:
-        wide = not space or len(self._namespaces) >= SEVERAL
-        path = f"{root}/{plural}" if wide else f"{root}/namespaces/{space}/{plural}"
+        narrow = f"{root}/namespaces/{space}/{plural}" if space else f"{root}/{plural}"
+        if space and len(self._namespaces) < SEVERAL:
+            return (await self._listed(narrow)).get(space, [])
+        try:
+            return (await self._listed(f"{root}/{plural}")).get(space, [])
+        except errors.Forbidden:
+            if not space:
+                raise
+            return (await self._listed(narrow)).get(space, [])
+
+    async def _listed(self, path: str) -> dict[str, list[Stored]]:
         if path not in self._lists:
             self._lists[path] = asyncio.create_task(self._fetch(path))
-        listed = await asyncio.shield(self._lists[path])
-        return listed.get(space, [])
+        return await asyncio.shield(self._lists[path])
 
     async def _fetch(self, path: str) -> dict[str, list[Stored]]:
         """Return a list by namespace; what stands in none under the empty name."""

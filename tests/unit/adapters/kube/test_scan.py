@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -84,6 +85,34 @@ async def test_few_namespaces_are_asked_for_one_by_one() -> None:
     assert len(await copy.take("/api/v1/namespaces/shop/pods", 9)) == 1
     assert len(await copy.take("/api/v1/namespaces/other/pods", 9)) == 1
     assert api.asked == ["/api/v1/namespaces/shop/pods", "/api/v1/namespaces/other/pods"]
+
+
+async def test_who_may_not_list_the_cluster_is_asked_namespace_by_namespace() -> None:
+    class Narrow(Api):
+        async def pages(self, path: str, query: Any = None) -> AsyncIterator[Any]:
+            if "/namespaces/" not in path:
+                raise errors.Forbidden("not in the whole cluster", system="kubernetes")
+            async for one in super().pages(path, query):
+                yield one
+
+    copy = snapshot.Snapshot(Narrow({"pods": [make("a")]}), frozenset({"shop", "other", "third"}))
+    assert len(await copy.take("/api/v1/namespaces/shop/pods", 9)) == 1
+    with pytest.raises(errors.Forbidden):
+        await copy.take("/api/v1/nodes", 9)
+    await copy.close()
+
+
+async def test_what_is_still_asked_for_ends_with_the_snapshot() -> None:
+    class Stuck(Api):
+        async def find(self, path: str, query: Any = None) -> Any | None:
+            await asyncio.Event().wait()
+
+    copy = snapshot.Snapshot(Stuck({}), frozenset({"shop"}))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await copy.find("/api/v1/namespaces/shop/configmaps/settings")
+    await copy.close()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_an_object_of_another_kind_is_asked_for_once() -> None:
