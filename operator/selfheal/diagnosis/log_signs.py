@@ -108,7 +108,9 @@ _SIGNS: Sequence[tuple[str, Sequence[re.Pattern[str]]]] = (
             r"(?i)invalid (?:number|integer|value|literal|date|interval|duration|port|log level)"
             r"[^\n'\"`\u2018]*['\"`\u2018](?P<what>[^'\"`\u2019]+)",
             r"(?i)Unrecognized VM option '(?P<what>[^']+)'",
-            r"(?i)Invalid maximum heap size: (?P<what>\S+)",
+            r"(?i)Invalid (?:maximum|initial) heap size: (?P<what>\S+)",
+            r"(?i)(?P<what>initial heap size) set to a larger value than the maximum",
+            r"(?i)too small (?P<what>(?:initial|maximum) heap)",
             r"(?i)unexpected argument ['\"](?P<what>[^'\"]+)",
         ),
     ),
@@ -218,6 +220,8 @@ def _read_trace(text: str, lines: Sequence[str], log: Item) -> Sign | None:
     if not _TRACE.search(text):
         return None
     said = next((line.strip() for line in reversed(lines) if _TRACE.search(line)), "a stack trace")
+    last = lines[-1].strip() if lines else said
+    said = said if last == said else f"{said} ... {last}"
     return Sign(fault="Application", line=said, what=None, log=log)
 
 

@@ -28,6 +28,7 @@ from selfheal.diagnosis import (
     services,
     starts,
     storage,
+    waits,
     webhooks,
 )
 from selfheal.diagnosis.evidence import Bundle, Finding, Item, ItemKind
@@ -56,6 +57,7 @@ RULES: tuple[Rule, ...] = (
     resources.find_throttling,
     probes.find,
     crashes.find,
+    waits.find,
     jobs.find,
     rollouts.find,
 )

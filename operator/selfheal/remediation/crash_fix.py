@@ -44,6 +44,7 @@ _HINTS: Mapping[str, str] = {
     "path",
     "BadArgument": "correct the argument {what}",
     "UnknownHost": "correct the host name {what}, or create what it names",
+    "Waits": "bring back what it waits for ({what}), or correct its name",
     "Unreachable": "bring {what} back, or correct its address",
     "FilePermission": "give the container's user the right to use {what} (fsGroup, image)",
     "BadConfiguration": "correct the configuration that the log line names",
@@ -215,6 +216,7 @@ _SLIPS: Mapping[str, Callable[[Draft], list[Proposal]]] = {
     "MissingCommand": _command,
     "MissingFile": _file,
     "UnknownHost": _host,
+    "Waits": _host,
     "MissingVariable": _variable,
     "PortTaken": _port,
 }

@@ -25,6 +25,9 @@ _OTHER = (
     (re.compile(r"direct buffer|cannot reserve", re.IGNORECASE), "-XX:MaxDirectMemorySize"),
     (re.compile(r"compressed class space", re.IGNORECASE), "-XX:CompressedClassSpaceSize"),
 )
+LEAST = 64 * _MIB
+"""What another pool of the JVM gets at least: few programs run with less."""
+
 VARIABLE = "JAVA_TOOL_OPTIONS"
 
 
@@ -122,8 +125,13 @@ def _raise_other(draft: Draft, guards: GuardsSpec) -> Proposal:
         found = _find(draft, re.compile(rf"{re.escape(flag)}=(\d+)([kKmMgG]?)\b"))
         if pattern.search(signature) and found is not None:
             place, match = found
-            new = f"{flag}={int(int(match[1]) * guards.memory_step)}{match[2]}"
-            how = f"{match[1]}{match[2]} x {guards.memory_step:g} (guards.memoryStep)"
+            old = int(match[1]) * _UNITS.get(match[2].lower(), 1)
+            size = max(old * guards.memory_step, LEAST)
+            new = f"{flag}={_like(size, match[2])}"
+            how = (
+                f"{match[1]}{match[2]} x {guards.memory_step:g} (guards.memoryStep), at least "
+                f"{_mebibytes(LEAST)}"
+            )
             edit = place.edit(draft, match, new, "This pool of the JVM was too small.")
             return _proposal(draft, [edit], match.group(), new, how)
     raise Refusal(

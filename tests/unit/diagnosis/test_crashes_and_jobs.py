@@ -209,3 +209,28 @@ def test_names_are_near_part_by_part() -> None:
     assert names.only_near("settings", ["settngs", "setings"]) is None, "a tie"
     assert names.only_near("databse", ["database", "cache"]) == "database"
     assert names.only_near("a-b-c", ["a-x"]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "ago", "fault", "what", "confidence"),
+    [
+        ("nslookup: can't resolve 'ledger-db'\n", 60, "UnknownHost", "ledger-db", 0.8),
+        ("** server can't find it\nwaiting for ledger-db\n", 60, "Waits", "ledger-db", 0.6),
+        ("broker not ready\n", 60, "Waits", None, 0.6),
+        ("waiting for ledger-db\n", 10, None, None, 0.0),
+        ("applying migration 7 of 40\n", 600, None, None, 0.0),
+    ],
+)
+def test_an_init_container_that_waits_for_ever(text: str, ago: float, fault: str | None, what: str | None, confidence: float) -> None:
+    running = make.status("setup")
+    running["state"] = {"running": {"startedAt": make.stamp(ago)}}
+    pods = [
+        make.pod(name, statuses=[make.status(waiting="PodInitializing")], init=[make.container("setup")], init_statuses=[running], phase="Pending")
+        for name in ("web-1", "web-2")
+    ]
+    logs = [make.log(text, previous=False, name="setup", of=name) for name in ("web-1", "web-2")]
+    old = make.log("waiting for nobody", name="setup")
+    found = registry.diagnose(make.bundle(*pods, old, *logs))
+    assert [(one.parameters["fault"], one.parameters["what"], one.confidence, one.container) for one in found] == (
+        [(fault, what, confidence, "setup")] if fault else []
+    )

@@ -7,6 +7,8 @@ from selfheal.diagnosis import log_signs
 from selfheal.diagnosis.reading import Reading
 
 CASES = [
+    ("BadArgument", "Initial heap size", "Error occurred during initialization of VM\nInitial heap size set to a larger value than the maximum heap size\n"),
+    ("BadArgument", "maximum heap", "Error occurred during initialization of VM\nToo small maximum heap\n"),
     ('PortTaken', '8080', "Error: listen EADDRINUSE: address already in use :::8080\n    at Server.setupListenHandle [as _listen2] (node:net:1463:16)\n    at x (y)\n  code: 'EADDRINUSE',\n  errno: -98\n}\n\nNode.js v18.19"),
     ('PortTaken', '80', 'nginx: [emerg] bind() to 0.0.0.0:80 failed (98: Address already in use)'),
     ('PortTaken', None, '  File "/usr/lib/python3.11/socketserver.py", line 472, in server_bind\n    self.socket.bind(self.server_address)\nOSError: [Errno 98] Address already in use'),
@@ -92,6 +94,9 @@ def test_a_trace_without_a_message_is_an_application_fault() -> None:
     sign = log_signs.read(make.log("    at a.B.c(D.java:1)\n    at a.B.main(D.java:9)\n"))
     assert sign is not None
     assert (sign.fault, sign.line) == ("Application", "a stack trace")
+    said = log_signs.read(make.log("panic: no orders\nexit status 2\n"))
+    assert said is not None
+    assert said.line == "panic: no orders ... exit status 2"
 
 
 def test_logs_of_ended_runs_come_first_and_the_living_one_only_without_them() -> None:

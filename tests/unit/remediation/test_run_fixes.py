@@ -79,7 +79,7 @@ def test_a_heap_at_the_cap_is_for_a_person() -> None:
     ("kind", "flag", "new"),
     [
         ("Metaspace", "-XX:MaxMetaspaceSize=64m", "-XX:MaxMetaspaceSize=128m"),
-        ("Direct buffer memory", "-XX:MaxDirectMemorySize=16M", "-XX:MaxDirectMemorySize=32M"),
+        ("Direct buffer memory", "-XX:MaxDirectMemorySize=16M", "-XX:MaxDirectMemorySize=64M"),
     ],
 )
 def test_another_pool_of_the_jvm_is_raised_by_its_own_flag(kind: str, flag: str, new: str) -> None:
@@ -315,3 +315,4 @@ def test_the_evidence_of_services_names_hosts() -> None:
     text = with_env("{name: URL, value: 'postgres://databse.shop.svc:5432/x'}")
     assert "postgres://database.shop.svc:5432/x" in lines(crash("UnknownHost", "databse.shop.svc"), service, text=text)[1]
     assert refusal(repo.fix, crash("UnknownHost", "cache"), service, text=text) == "NeedsPerson"
+    assert "database.shop.svc" in lines(crash("Waits", "databse.shop.svc"), service, text=text)[1]
