@@ -18,7 +18,7 @@ import aiohttp
 from selfheal.adapters.kube import connection, failures, kinds, rollout, targets
 from selfheal.domain import errors
 
-DEADLINE = 5.0
+DEADLINE = 7.0  # below what a piece of evidence may take
 SHORT = 1.5  # for working sets, which only size a fix: a diagnosis does not wait for them
 MAX_BYTES = 32 * 1024 * 1024
 MAX_NODES = 10
