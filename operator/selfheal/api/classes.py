@@ -40,5 +40,6 @@ class IncidentClass(enum.StrEnum):
 EDITED_KINDS = (
     "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod", "Service",
     "PersistentVolumeClaim", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Ingress", "Role",
+    "RoleBinding",
 )  # fmt: skip
 """Kinds that a fix may edit by default; the guards say which of their fields (docs/policy.md)."""

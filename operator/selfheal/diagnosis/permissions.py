@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from selfheal.api.classes import IncidentClass
+from selfheal.diagnosis import reference
 from selfheal.diagnosis.evidence import Finding, Item, ItemKind
 from selfheal.diagnosis.reading import Reading, dig
 
@@ -60,7 +61,8 @@ def _finding(
         f"{f' in namespace {where}' if where else ' in the whole cluster'}"
         for group, resource, verb, where in lacking
     )
-    bindings = [item for item in reading.bundle.of(ItemKind.ROLE_BINDING)]
+    listed = list(reading.bundle.of(ItemKind.ROLE_BINDING))
+    bindings = [item for item in listed if _binds(item, reading.bundle.namespace, account)]
     roles = {
         str(dig(item.value, "metadata").get("name")): item
         for item in reading.bundle.of(ItemKind.ROLE)
@@ -71,6 +73,9 @@ def _finding(
         if dig(item.value, "roleRef").get("kind") == "Role"
     ]
     own = [roles[name].id for name in bound if name in roles]
+    stray = _stray(reading, [item for item in listed if item not in bindings], lacking, account)
+    if stray is not None:
+        own.append(stray["item"])
     logs = dict.fromkeys(log.id for log in lacking.values())
     return Finding(
         class_=IncidentClass.PERMISSION_DENIED,
@@ -87,26 +92,57 @@ def _finding(
             ],
             "roles": [name for name in bound if name in roles],
             "unbound": [name for name in roles if name not in bound],
+            **({} if stray is None else {"stray": stray}),
         },
     )  # fmt: skip
 
 
+def _binds(item: Item, namespace: str, account: str) -> bool:
+    return any(
+        one.get("name") == account and one.get("namespace", namespace) == namespace
+        for one in item.value.get("subjects") or ()
+    )
+
+
+def _stray(
+    reading: Reading, others: list[Item], lacking: Mapping[Permission, Item], account: str
+) -> dict[str, Any] | None:
+    """Return the one binding of a Role with all that is missing, whose subject is a slip away."""
+    found = []
+    for item in others:
+        ref = dig(item.value, "roleRef")
+        subjects: list[Mapping[str, Any]] = list(item.value.get("subjects") or [])
+        if len(subjects) != 1 or ref.get("kind") != "Role":
+            continue
+        name, space = str(subjects[0].get("name")), subjects[0].get("namespace")
+        near = name == account or reference.only_similar(account, [name]) is not None
+        grants = all(_grants(reading, str(ref.get("name")), one) for one in lacking)
+        if near and grants:
+            found.append({
+                "item": item.id, "binding": str(dig(item.value, "metadata").get("name")),
+                "name": name, "namespace": space,
+            })  # fmt: skip
+    return found[0] if len(found) == 1 else None
+
+
+def _grants(reading: Reading, role: str, permission: Permission) -> bool:
+    group, resource, verb, space = permission
+    return space == reading.bundle.namespace and any(
+        _covers(rule, group, resource, verb)
+        for item in reading.bundle.of(ItemKind.ROLE)
+        if dig(item.value, "metadata").get("name") == role
+        for rule in item.value.get("rules") or ()
+    )
+
+
 def is_granted(reading: Reading, account: str, permission: Permission) -> bool:
     """Tell whether a Role of the namespace that is bound to the account grants it by now."""
-    group, resource, verb, space = permission
-    if space != reading.bundle.namespace:
-        return False
     bound = {
         dig(item.value, "roleRef").get("name")
         for item in reading.bundle.of(ItemKind.ROLE_BINDING)
-        if any(one.get("name") == account for one in item.value.get("subjects") or ())
+        if _binds(item, reading.bundle.namespace, account)
     }
-    return any(
-        _covers(rule, group, resource, verb)
-        for item in reading.bundle.of(ItemKind.ROLE)
-        if dig(item.value, "metadata").get("name") in bound
-        for rule in item.value.get("rules") or ()
-    )
+    return any(_grants(reading, str(name), permission) for name in bound)
 
 
 def _covers(rule: Mapping[str, Any], group: str, resource: str, verb: str) -> bool:

@@ -84,7 +84,8 @@ def _selector(
     )
     return _finding(
         cause, "Selector", 0.95 if len(wrong) == 1 and instead else 0.8,
-        (service, end, meant.item, *([user] if user else ())), service, differences=wrong, kind=meant.kind, workload=meant.name,
+        (service, end, meant.item, *([user] if user else ())), service, differences=wrong,
+        kind=meant.kind, workload=meant.name,
     )  # fmt: skip
 
 

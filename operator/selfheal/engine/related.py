@@ -9,7 +9,7 @@ from selfheal.engine.context import Context
 from selfheal.remediation import compare, documents
 from selfheal.remediation.edits import Edit, Proposal, Refusal, Source
 
-NO_DRY_RUN = frozenset({"Role"})
+NO_DRY_RUN = frozenset({"Role", "RoleBinding"})
 """Kinds whose dry run the API server refuses to who does not hold the rights that they grant."""
 
 Manifest = Mapping[str, Any]

@@ -22,7 +22,6 @@ _KIND_RULES: Mapping[str, tuple[str, str]] = {
     "LimitRange": ("WeakensQuota", "a limit range"),
     "NetworkPolicy": ("WeakensNetworkPolicy", "a network policy"),
     "ClusterRole": ("WidensRBAC", "permissions"),
-    "RoleBinding": ("WidensRBAC", "permissions"),
     "ClusterRoleBinding": ("WidensRBAC", "permissions"),
     "Secret": ("TouchesSecret", "a Secret"),
 }
@@ -117,7 +116,7 @@ def _check_document(change: DocumentChange, guards: GuardsSpec, namespace: str) 
     own = (change.after.get("metadata") or {}).get("namespace", namespace)
     if own != namespace:
         raise Refusal("AnotherNamespace", f"{change.name} is in {own}, not in {namespace}.")
-    object_rules.check_document(change)
+    object_rules.check_document(change, namespace)
     run_rules.check_document(change)
 
 

@@ -126,6 +126,7 @@ _BY_KIND: Mapping[str, tuple[tuple[str, str, Rule], ...]] = {
             _replaced,
         ),
     ),
+    "RoleBinding": ((r"subjects/[^/]+(?:/[^/]+)?", "WidensRBAC", _renamed),),
     "Role": (
         (r"rules", "WidensRBAC", _rules),
         (r"rules/[^/]+/verbs", "WidensRBAC", _verbs),
@@ -180,12 +181,13 @@ def find_rule(leaf: Leaf, kind: str) -> tuple[str, Rule] | None:
     return None
 
 
-def check_document(change: DocumentChange) -> None:
+def check_document(change: DocumentChange, namespace: str) -> None:
     """Raise Refusal where a document lost a selector key, or a new one holds what it may not."""
     if change.before is None:
         _check_new(change)
         return
     _check_selector(change)
+    _check_subjects(change, namespace)
     for path in (("spec", "selector"), ("spec", "template", "spec", "nodeSelector")):
         before, after = _at(change.before, path), _at(change.after or {}, path)
         if isinstance(before, Mapping) and len(after or ()) < len(before):
@@ -212,6 +214,27 @@ def _check_selector(change: DocumentChange) -> None:
                 f"{change.name}: spec.selector.{key} {value} is something else than what the "
                 "Service selects now.",
             )
+
+
+def _check_subjects(change: DocumentChange, namespace: str) -> None:
+    """A binding may be corrected to a near ServiceAccount of its own namespace, no other."""
+    before, after = _at(change.before, ("subjects",)), _at(change.after, ("subjects",))
+    if change.manifest.get("kind") != "RoleBinding" or before == after:
+        return
+    pairs = list(zip(before or (), after or (), strict=False))
+    fine = len(before or ()) == len(after or ()) and all(
+        _at(new, ("kind",)) == _at(old, ("kind",)) == "ServiceAccount"
+        and _at(new, ("namespace",)) in (None, namespace)
+        and reference.only_similar(str(_at(new, ("name",))), [str(_at(old, ("name",)))])
+        for old, new in pairs
+        if old != new
+    )
+    if not fine:
+        raise Refusal(
+            "WidensRBAC",
+            f"{change.name}: a subject may only be corrected to a near ServiceAccount of "
+            f"{namespace}.",
+        )
 
 
 def _check_new(change: DocumentChange) -> None:

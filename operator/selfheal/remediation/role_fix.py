@@ -25,6 +25,9 @@ def propose(draft: Draft) -> Iterator[Proposal]:
     account, space = str(parameters["account"]), draft.bundle.namespace
     if any(not is_harmless(one) or one["namespace"] != space for one in missing):
         raise Refusal("NeedsPerson", _steps(draft, "It is more than a fix may grant."))
+    if parameters.get("stray"):
+        yield _bind(draft, parameters["stray"], account)
+        return
     if len(parameters["roles"]) != 1:
         raise Refusal("NeedsPerson", _steps(draft, f"{len(parameters['roles'])} Roles of the "
                       f"namespace are bound to {account}."))  # fmt: skip
@@ -38,6 +41,29 @@ def propose(draft: Draft) -> Iterator[Proposal]:
         "API server forbids a dry run of rights that the operator does not hold itself.",
         arithmetic=f"refused: {said}; granted: the same",
     )  # fmt: skip
+
+
+def _bind(draft: Draft, stray: Mapping[str, Any], account: str) -> Proposal:
+    """Return the correction of a binding whose only subject is a slip of the pen away."""
+    binding = draft.other(API, "RoleBinding", str(stray["binding"]))
+    subject = binding.look(("subjects", 0)) or {}
+    if subject.get("name") != stray["name"]:
+        raise Refusal("Drifted", f"The source of {stray['binding']} does not bind {stray['name']}.")
+    why = f"{stray['name']} does not exist there; {account} asks for exactly what the Role grants."
+    edits = []
+    if subject["name"] != account:
+        edits.append(binding.set(("subjects", 0, "name"), account, why))
+    if subject.get("namespace") not in (None, draft.bundle.namespace):
+        edits.append(binding.set(("subjects", 0, "namespace"), draft.bundle.namespace, why))
+    if not edits:
+        raise Refusal("Drifted", f"The source of {stray['binding']} binds {account} already.")
+    return binding.propose(
+        *edits,
+        summary=f"Let RoleBinding {stray['binding']} mean ServiceAccount {account}",
+        risk="Medium",
+        risk_reason=f"{why} The Role itself stays; the API server forbids a dry run of rights that "
+        "the operator does not hold itself.",
+    )
 
 
 def is_harmless(permission: Mapping[str, Any]) -> bool:

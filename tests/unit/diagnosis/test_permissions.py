@@ -74,3 +74,35 @@ def test_of_a_container_that_is_well_only_the_newest_lines_count() -> None:
 def test_a_log_of_a_pod_that_is_gone_counts() -> None:
     assert len(denied(around.ready_pod(), make.log(LIST, of="web-0"))) == 1
     assert denied(make.pod(), make.log("all is well")) == []
+
+
+def stray(name: str, *, of: str = "reader", kind: str = "Role", space: str | None = None, more: int = 0) -> Item:
+    subject = {"kind": "ServiceAccount", "name": name} | ({"namespace": space} if space else {})
+    return around.thing(ItemKind.ROLE_BINDING, f"b-{name}", roleRef={"kind": kind, "name": of}, subjects=[subject] * (1 + more))
+
+
+GRANTS = rule("get", "list")
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ([stray("raeder")], {"item": "rolebinding/b-raeder", "binding": "b-raeder", "name": "raeder", "namespace": None}),
+        ([stray("reader", space="other")], {"item": "rolebinding/b-reader", "binding": "b-reader", "name": "reader", "namespace": "other"}),
+        ([stray("raeder"), stray("readers")], None),
+        ([stray("else")], None),
+        ([stray("raeder", of="unknown")], None),
+        ([stray("raeder", kind="ClusterRole")], None),
+        ([stray("raeder", more=1)], None),
+        ([], None),
+    ],
+)
+def test_a_binding_that_was_meant_for_the_account(others: list[Item], expected: Any) -> None:
+    (found,) = denied(make.pod(), make.log(LIST), role("reader", GRANTS), *others)
+    assert found.parameters.get("stray") == expected
+    assert ("rolebinding/b-raeder" in found.evidence) is (expected is not None and expected["name"] == "raeder")
+
+
+def test_rights_in_the_whole_cluster_are_in_no_role() -> None:
+    (found,) = denied(make.pod(), make.log(NODES), role("reader", rule("list", resource="nodes")), stray("raeder"))
+    assert "stray" not in found.parameters

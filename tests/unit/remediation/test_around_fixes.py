@@ -127,6 +127,24 @@ def test_rights_that_only_a_person_may_grant(parameters: dict[str, Any]) -> None
     assert (refused.reason, "system:serviceaccount:shop:reader" in refused.message) == ("NeedsPerson", True)
 
 
+STRAY: dict[str, Any] = {"item": "rolebinding/readers", "binding": "readers", "name": "raeder", "namespace": "other"}
+
+
+def test_a_binding_that_means_nobody_is_corrected() -> None:
+    wanted = lacking(("", "secrets", "get"))  # the Role grants it already: nothing is widened but the name
+    assert repo.refusal(DENIED, **wanted, stray=STRAY).reason == "NeedsPerson"
+    (found,) = repo.fix(DENIED, **lacking(("", "configmaps", "get"), roles=()), stray=STRAY)
+    assert repo.changed(found)[1] == "+- {kind: ServiceAccount, name: reader, namespace: shop}"
+    files = _around("name: raeder, namespace: other", "name: raeder")
+    (found,) = repo.fix(DENIED, files=files, **lacking(("", "configmaps", "get"), roles=()), stray=STRAY)
+    assert repo.changed(found)[1] == "+- {kind: ServiceAccount, name: reader}"
+    refused = repo.refusal(DENIED, **lacking(("", "configmaps", "get"), roles=()), stray=STRAY | {"name": "x"})
+    assert refused.reason == "Drifted"
+    files = _around("name: raeder, namespace: other", "name: reader")
+    refused = repo.refusal(DENIED, files=files, **lacking(("", "configmaps", "get"), roles=()), stray=STRAY | {"name": "reader"})
+    assert refused.reason == "Drifted"
+
+
 def test_what_is_harmless() -> None:
     assert is_harmless({"group": "", "resource": "pods", "verb": "get"})
     assert not is_harmless({"group": "", "resource": "pods/exec", "verb": "create"})

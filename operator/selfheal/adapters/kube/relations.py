@@ -122,7 +122,10 @@ async def collect_identity(api: connection.Connection, target: targets.Target) -
         api.take(connection.path_of(_RBAC, "rolebindings", space), MAX_OF_KIND),
         api.take(connection.path_of(_RBAC, "roles", space), MAX_OF_KIND),
     )
-    bound = [one for one in bindings if _binds(one, space, name)][:MAX_KEPT]
+    there = {kinds.name_of(one) for one in accounts}
+    bound = [
+        one for one in bindings if _binds(one, space, name) or _binds_nobody(one, space, there)
+    ][:MAX_KEPT]
     named = {one["roleRef"]["name"] for one in bound if one["roleRef"].get("kind") == "Role"}
     named |= {name}  # a Role of the same name that nothing binds is worth knowing
     kept = [one for one in roles if kinds.name_of(one) in named][:MAX_KEPT]
@@ -146,6 +149,16 @@ def _binds(binding: Stored, namespace: str, account: str) -> bool:
         and one.get("name") == account
         and one.get("namespace", namespace) == namespace
         for one in binding.get("subjects") or ()
+    )
+
+
+def _binds_nobody(binding: Stored, namespace: str, accounts: set[str]) -> bool:
+    """Tell whether a binding names only ServiceAccounts that do not exist: it may mean ours."""
+    subjects = binding.get("subjects") or ()
+    return bool(subjects) and all(
+        one.get("kind") == "ServiceAccount"
+        and (one.get("namespace", namespace) != namespace or one.get("name") not in accounts)
+        for one in subjects
     )
 
 

@@ -98,13 +98,15 @@ async def test_the_identity_of_the_pods_and_its_roles() -> None:
         named("c", roleRef={"kind": "ClusterRole", "name": "view"}, subjects=[account | {"namespace": "ns"}]),
         named("o", roleRef={"kind": "Role", "name": "other"}, subjects=[account | {"namespace": "other"}, {"kind": "User", "name": "reader"}]),
         named("n", roleRef={"kind": "Role", "name": "other"}),
+        named("s", roleRef={"kind": "Role", "name": "spare"}, subjects=[account | {"name": "raeder"}]),
+        named("d", roleRef={"kind": "Role", "name": "other"}, subjects=[account | {"name": "default"}]),
     ]
     accounts = [named("reader", imagePullSecrets=[{"name": "reg"}]), named("default")]
-    roles = [named("reads"), named("other"), named("reader")]
+    roles = [named("reads"), named("other"), named("reader"), named("spare")]
     api = build_api(**{f"{RBAC}/rolebindings": bindings, f"{RBAC}/roles": roles, f"{NS}/serviceaccounts": accounts})
     bundle = await collect(api)
-    assert [one.id for one in bundle.of(ItemKind.ROLE_BINDING)] == ["rolebinding/r", "rolebinding/c"]
-    assert [one.id for one in bundle.of(ItemKind.ROLE)] == ["role/reads", "role/reader"]
+    assert [one.id for one in bundle.of(ItemKind.ROLE_BINDING)] == ["rolebinding/r", "rolebinding/c", "rolebinding/s"]
+    assert [one.id for one in bundle.of(ItemKind.ROLE)] == ["role/reads", "role/reader", "role/spare"]
     assert [one.value for one in bundle.of(ItemKind.SERVICE_ACCOUNT)] == [
         {"name": "reader", "exists": True, "others": ["reader", "default"], "pullSecrets": ["reg"]}
     ]
