@@ -13,6 +13,7 @@ from selfheal.adapters.render import ConfinedRenderer
 from selfheal.api.policy import GuardsSpec
 from selfheal.diagnosis.evidence import Finding, Item
 from selfheal.engine import placing, sources
+from selfheal.engine.placed import Placed
 from selfheal.remediation import changes, compare, diff, layouts, propose, rendered
 from selfheal.remediation.drafts import Draft
 from selfheal.remediation.edits import Proposal, Source
@@ -59,7 +60,7 @@ class World:
         found = propose.propose(finding, bundle=bundle, source=located.source, files=located.files, guards=GuardsSpec())
         return located, found[0]
 
-    async def fix(self, finding: Finding, *items: Item) -> placing.Placed:
+    async def fix(self, finding: Finding, *items: Item) -> Placed:
         located, proposal = await self.propose(finding, *items)
         placed = await placing.place(self.renderer, located, proposal)
         compare.intended_manifest(self.live, placed.proposal, located.source)
@@ -68,7 +69,7 @@ class World:
         assert compare.carries_change(after, placed.manifest, placed.proposal.edits)
         return placed
 
-    async def add(self, manifest: Mapping[str, Any]) -> placing.Placed:
+    async def add(self, manifest: Mapping[str, Any]) -> Placed:
         """Place a new object beside the target."""
         located = await self.locate()
         bundle = evidence_factory.bundle()
@@ -79,7 +80,7 @@ class World:
         assert placed.others[edit.file, edit.document]["metadata"]["name"] == manifest["metadata"]["name"]
         return placed
 
-    async def intend(self, kind: str, name: str, path: tuple[str | int, ...], new: Any) -> placing.Placed:
+    async def intend(self, kind: str, name: str, path: tuple[str | int, ...], new: Any) -> Placed:
         """Place one change of any rendered object, as a fix would propose it."""
         located = await self.locate()
         (file,) = [f for f, text in located.files.items() if _is(rendered.load(text.decode()), kind, name)]
@@ -90,7 +91,7 @@ class World:
         proposal = draft.propose(draft.set(path, new, "test"), summary="", risk="Low", risk_reason="")
         return await placing.place(self.renderer, located, proposal)
 
-    def changed_lines(self, placed: placing.Placed) -> dict[str, list[str]]:
+    def changed_lines(self, placed: Placed) -> dict[str, list[str]]:
         result = {}
         for name, content in placed.proposal.files.items():
             before = {name: self.files[name]} if name in self.files else {}
@@ -98,7 +99,7 @@ class World:
             result[name] = [line for line in lines if line[:1] in ("+", "-")]
         return result
 
-    async def rendered_change(self, placed: placing.Placed) -> dict[str, tuple[Any, Any]]:
+    async def rendered_change(self, placed: Placed) -> dict[str, tuple[Any, Any]]:
         """Return the leaves that differ over all objects that are rendered, by their last key."""
         located = await self.locate()
         files = {**self.files, **placed.proposal.files}

@@ -277,3 +277,16 @@ async def test_an_object_is_added_as_a_template() -> None:
     (lines,) = world.changed_lines(placed).values()
     assert list(world.changed_lines(placed)) == ["apps/web/templates/data-persistentvolumeclaim.yaml"]
     assert "+  namespace: {{ .Release.Namespace }}" in lines
+
+
+async def test_what_a_chart_makes_anew_each_time_is_no_change() -> None:
+    secret = """
+== apps/web/templates/secret.yaml
+apiVersion: v1
+kind: Secret
+metadata: {name: {{ .Release.Name }}}
+stringData: {password: {{ randAlphaNum 20 }}, at: {{ now | date "150405.000000" | quote }}}
+"""
+    world = await World.load(BLOCK + VALUES + secret, root=root(), metadata=RELEASE)
+    placed = await world.fix(rendering.find_oom())
+    assert world.changed_lines(placed) == {"apps/web/values.yaml": SMALL}

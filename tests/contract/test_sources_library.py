@@ -12,6 +12,7 @@ from tests.e2e.faults import layouts, library
 from tests.unit.diagnosis import evidence_factory
 
 from selfheal.engine import placing, sources
+from selfheal.engine.placed import Placed
 from selfheal.remediation import documents, rendered
 from selfheal.remediation.drafts import Draft
 from selfheal.remediation.edits import Edit, Operation, Source
@@ -43,7 +44,7 @@ def edits_between(name: str, one: Any, other: Any, path: tuple[str | int, ...] =
         yield Edit(file=name, document=0, path=path, operation=Operation.SET, old=one, new=other, reason="")
 
 
-async def place(fault: library.Fault, files: Mapping[str, bytes], wanted: list[dict[str, Any]]) -> placing.Placed:
+async def place(fault: library.Fault, files: Mapping[str, bytes], wanted: list[dict[str, Any]]) -> Placed:
     """Place the difference between what files render to and the twin."""
     renderer = rendering.make_renderer()
     kind, _, name = fault.target.partition("/")

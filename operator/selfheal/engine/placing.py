@@ -13,10 +13,19 @@ from typing import Any
 
 from selfheal import ports
 from selfheal.domain import errors
-from selfheal.engine import sources
+from selfheal.engine import placed, sources
 from selfheal.engine.sources import Located
-from selfheal.remediation import additions, candidates, diff, documents, editing, intents, rendered
-from selfheal.remediation.edits import Edit, Operation, Proposal, Refusal, Source
+from selfheal.remediation import (
+    additions,
+    candidates,
+    diff,
+    documents,
+    editing,
+    intents,
+    layouts,
+    rendered,
+)
+from selfheal.remediation.edits import Proposal, Refusal
 from selfheal.remediation.intents import Candidate, Intent
 from selfheal.remediation.layouts import Root, RootKind
 from selfheal.remediation.rendered import Change, Identity
@@ -28,18 +37,6 @@ Objects = Mapping[Identity, Any]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Placed:
-    """A proposal whose files are real ones, and the objects that the source then renders to.
-
-    ``manifest`` is the target; ``others`` are the further edited objects by file and document.
-    """
-
-    proposal: Proposal
-    manifest: Mapping[str, Any]
-    others: Mapping[tuple[str, int], Mapping[str, Any]] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class _Choice:
     """A candidate that makes the change; ``touched`` is what else it reaches."""
 
@@ -47,7 +44,9 @@ class _Choice:
     touched: tuple[str, ...] = ()
 
 
-async def place(renderer: ports.Renderer | None, located: Located, proposal: Proposal) -> Placed:
+async def place(
+    renderer: ports.Renderer | None, located: Located, proposal: Proposal
+) -> placed.Placed:
     """Return the proposal with the source files that bring its intended change about.
 
     Refusal ``SourceNotEditable`` names what was looked at. May be repeated.
@@ -74,6 +73,7 @@ class _Placing:
         self.looked: list[str] = []
         self.chosen: list[_Choice] = []
         self._before: dict[Root, Objects | None] = {}
+        self._noise: set[tuple[Identity, tuple[str | int, ...]]] = set()
 
     @property
     def files(self) -> Mapping[str, bytes]:
@@ -125,6 +125,7 @@ class _Placing:
 
     async def run(self) -> None:
         """Place one intent after the other; one candidate may do for several."""
+        await self._learn_noise()
         for intent in self.intents:
             if self._is_open(intent):
                 choice = await self._choose(intent)
@@ -137,6 +138,21 @@ class _Placing:
                 "SourceNotEditable",
                 "The intended change could only be made in part; see its edits.",
             )
+
+    async def _learn_noise(self) -> None:
+        """Find what a chart makes anew each time, as passwords and dates: that is no change."""
+        for root in self.located.roots:
+            if not layouts.is_random(root, self.located.tree):
+                continue
+            again = await self._render(root, self.located.tree) or {}
+            changes = rendered.find_changes(_objects(self.located.outputs[root]), again)
+            self._noise |= {(change.identity, change.path) for change in changes}
+            self.left[root] = self._without_noise(self.left[root])
+
+    def _without_noise(self, changes: frozenset[Change]) -> frozenset[Change]:
+        return frozenset(
+            change for change in changes if (change.identity, change.path) not in self._noise
+        )
 
     def _is_open(self, intent: Intent) -> bool:
         """Tell whether something that this intent wants is not rendered yet."""
@@ -185,7 +201,9 @@ class _Placing:
 
     async def _rest(self, root: Root, files: Mapping[str, bytes]) -> frozenset[Change] | None:
         after = await self._render(root, files)
-        return None if after is None else rendered.find_changes(after, self.wanted[root])
+        if after is None:
+            return None
+        return self._without_noise(rendered.find_changes(after, self.wanted[root]))
 
     async def _render(self, root: Root, files: Mapping[str, bytes]) -> Objects | None:
         try:
@@ -205,7 +223,9 @@ class _Placing:
             after = await self._render(root, files)
             if before is None:
                 continue  # it did not render before either
-            found = None if after is None else rendered.find_changes(before, after)
+            found = None
+            if after is not None:
+                found = self._without_noise(rendered.find_changes(before, after))
             if found is None or not all(_is_like(change, intent) for change in found):
                 return None
             if found:
@@ -217,15 +237,15 @@ class _Placing:
             self._before[root] = await self._render(root, self.located.tree)
         return self._before[root]
 
-    async def finish(self, proposal: Proposal) -> Placed:
+    async def finish(self, proposal: Proposal) -> placed.Placed:
         """Return the proposal with real files, diff, and what more there is to say."""
         root = self.located.roots[0]
         texts = await sources.render(self.renderer, self.files, root)
         after = [rendered.load(text) for text in texts]
         source = self.located.source
-        manifest = _find(after, rendered.identify(source.manifest))
+        manifest = placed.find_object(after, rendered.identify(source.manifest))
         others = {
-            (edit.file, edit.document): _find(after, intent.identity)
+            (edit.file, edit.document): placed.find_object(after, intent.identity)
             for edit, intent in zip(proposal.edits, self.intents, strict=True)
             if (edit.file, edit.document) != (source.file, source.document)
         }
@@ -239,12 +259,15 @@ class _Placing:
         if reached:
             risk = "Medium" if risk == "Low" else risk
             reason = f"{reason} The same source also feeds {', '.join(reached)}."
-        return Placed(
+        return placed.Placed(
             proposal=dataclasses.replace(
                 proposal,
                 files=dict(self.changed),
                 diff=diff.render_diff(self.located.tree, self.changed),
-                edits=(*proposal.edits, *_consequences(self.located.source, manifest, proposal)),
+                edits=(
+                    *proposal.edits,
+                    *placed.list_consequences(self.located.source, manifest, proposal),
+                ),
                 arithmetic=f"{proposal.arithmetic} {proof}".strip(),
                 risk=risk,
                 risk_reason=reason,
@@ -274,41 +297,3 @@ def _is_like(change: Change, intent: Intent) -> bool:
         return False
     steps = tuple(step.name if isinstance(step, intents.Named) else step for step in intent.path)
     return change.path[: len(steps)] == steps or steps[: len(change.path)] == change.path
-
-
-def _find(manifests: Sequence[Mapping[str, Any]], wanted: Identity) -> Mapping[str, Any]:
-    """Return the object of an identity, whatever hash its name has now."""
-    short = rendered.without_hash(wanted)
-    for manifest in manifests:
-        identity = rendered.identify(manifest)
-        one = dataclasses.replace(rendered.without_hash(identity), namespace="")
-        if one == dataclasses.replace(short, namespace=""):
-            return manifest
-    raise Refusal("ComparisonFailed", f"{wanted} is not rendered any more after the change.")
-
-
-def _consequences(source: Source, after: Mapping[str, Any], proposal: Proposal) -> tuple[Edit, ...]:
-    """Return what changes in the object besides the edits: names of what is generated for it."""
-    expected = documents.copy_plain(source.manifest)
-    for edit in proposal.edits:
-        if (edit.file, edit.document) == (source.file, source.document) and edit.path:
-            expected = editing.apply_to_value(expected, edit)
-    return tuple(
-        Edit(
-            file=source.file, document=source.document, path=path, operation=Operation.SET,
-            old=old, new=new, reason="The name follows the content.",
-        )
-        for path, old, new in _differences(expected, after, ())
-    )  # fmt: skip
-
-
-def _differences(
-    one: Any, other: Any, path: tuple[str | int, ...]
-) -> list[tuple[tuple[str | int, ...], Any, Any]]:
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        keys: Sequence[Any] = list(one)
-    elif isinstance(one, list) and isinstance(other, list):
-        keys = range(len(one))
-    else:
-        return [] if documents.same(one, other) else [(path, one, other)]
-    return [found for key in keys for found in _differences(one[key], other[key], (*path, key))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import posixpath
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,6 +22,11 @@ _FOREIGN_SUFFIXES: Mapping[str, str] = {
     ".jsonnet": "Jsonnet", ".libsonnet": "Jsonnet", ".cue": "CUE", ".dhall": "Dhall",
     ".k": "KCL", ".tf": "Terraform",
 }  # fmt: skip
+
+
+_RANDOM = re.compile(
+    rb"\{\{[^}]*\b(?:rand\w+|gen[A-Z]\w+|uuidv4|now|shuffle|htpasswd|bcrypt|encryptAES)\b"
+)
 
 
 class RootKind(enum.Enum):
@@ -160,3 +166,10 @@ def find_release(live: Mapping[str, Any]) -> str:
         labels.get("release"),
     )
     return str(next(filter(None, known), ""))
+
+
+def is_random(root: Root, files: Mapping[str, bytes]) -> bool:
+    """Tell whether a root may render something else each time, as charts with passwords do."""
+    if root.kind is not RootKind.HELM:
+        return False
+    return any(_RANDOM.search(content) for name, content in files.items() if root.uses(name))

@@ -250,3 +250,11 @@ def test_a_root_is_what_it_is_made_of() -> None:
     root = Root(kind=RootKind.HELM, path="", folders=("",))
     assert root.uses("anything/at.all")
     assert root.title == "Helm ."
+
+
+def test_charts_that_make_something_anew_each_time_are_known() -> None:
+    chart = Root(kind=RootKind.HELM, path="a", folders=("a",))
+    text = b"data: {p: {{ randAlphaNum 12 | b64enc }}}"
+    assert layouts.is_random(chart, {"a/templates/s.yaml": text})
+    assert not layouts.is_random(chart, {"b/templates/s.yaml": text, "a/values.yaml": b"now: 1"})
+    assert not layouts.is_random(Root(kind=RootKind.KUSTOMIZE, path="a", folders=("a",)), {"a/s.yaml": text})
