@@ -50,6 +50,12 @@ class Failure:
         return "\n".join(str(event.value.get("message", "")) for event in self.events)
 
     @property
+    def latest(self) -> str:
+        """Return the newest message: an early one may only say that it had not started."""
+        newest = max(self.events, key=lambda event: str(event.value.get("at", "")))
+        return str(newest.value.get("message", ""))
+
+    @property
     def declared(self) -> Mapping[str, int]:
         """Return the container's ports by name; those without a name by their number."""
         ports = self.container.spec.get("ports") or ()

@@ -15,7 +15,7 @@ RANK = 25
 FLAG = re.compile(r"-Xmx(?P<size>\d+[kKmMgGtT]?)\b|-XX:MaxRAMPercentage=(?P<share>[\d.]+)")
 """Flags that bound the heap."""
 
-_ERROR = re.compile(r"java\.lang\.OutOfMemoryError(?::? ?(?P<kind>[^\n]*))?")
+_ERROR = re.compile(r"(?:java\.lang\.|\b)OutOfMemoryError(?::? ?(?P<kind>[^\n]*))?")
 # The JVM's own words after the colon; an application may talk about the error of somebody else.
 _KINDS = re.compile(
     r"(?:java heap space|gc overhead limit exceeded|requested array size exceeds vm limit|"

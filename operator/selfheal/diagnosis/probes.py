@@ -64,9 +64,9 @@ def _classify(failure: Failure) -> Finding:
         return _correction(failure, "Scheme", "scheme", "HTTP", ("HTTPS", 0.8, failure.served))
     if failure.handler != "exec" and failure.number is None:
         return _correction(failure, "Port", "port", failure.port, _unknown_name(failure))
-    if _REFUSED.search(failure.text):
+    if _REFUSED.search(failure.latest):
         return _refused(failure)
-    status = _STATUS.search(failure.text)
+    status = _STATUS.search(failure.latest)
     if status is not None and status.group(1) in _GONE | _ELSEWHERE:
         old = dig(failure.spec, "httpGet").get("path", "/")
         found = _path(failure, old)
@@ -86,7 +86,7 @@ def _correction(
     return Finding(
         class_=IncidentClass.FAILED_HEALTH_CHECK,
         cause=f"The {failure.probe} of container {failure.container.name} asks the wrong {field} "
-        f"{old}{wanted}: {quote(failure.text.splitlines()[0], 160)}",
+        f"{old}{wanted}: {quote(failure.latest, 160)}",
         confidence=confidence,
         evidence=_evidence(failure, items),
         container=failure.container.name,
@@ -242,12 +242,12 @@ def _uncorrectable(failure: Failure, status: str | None) -> Finding:
     more: dict[str, Any] = {}
     if status is not None:
         fault, what = "Application", f"the application answers {status}"
-    elif _TIMEOUT.search(failure.text):
+    elif _TIMEOUT.search(failure.latest):
         fault, more = "Timing", stated(timeout=timeout, seconds=took)
         seen = f"; it was seen to answer after {took:g} s" if took is not None else ""
         what = f"no answer within its timeoutSeconds of {timeout:g} (timed out){seen}"
     else:
-        fault, what = "Unknown", quote(failure.text, 120)
+        fault, what = "Unknown", quote(failure.latest, 120)
     return Finding(
         class_=IncidentClass.FAILED_HEALTH_CHECK,
         cause=f"The {failure.probe} of container {failure.container.name} fails: {what}.",

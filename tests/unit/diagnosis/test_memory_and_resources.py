@@ -159,3 +159,11 @@ def test_an_evicted_container_without_a_request_is_named() -> None:
     (found,) = registry.diagnose(make.bundle(pod))
     assert (found.container, found.parameters["containers"]) == ("app", ["app"])
     assert "requests no memory" in found.cause
+
+
+def test_the_jvm_may_leave_out_the_package_while_it_begins() -> None:
+    status = make.status(restarts=2, waiting="CrashLoopBackOff", last=make.ended())
+    log = make.log("Error occurred during initialization of VM\nOutOfMemoryError: Metaspace\n")
+    (found,) = registry.diagnose(make.bundle(make.pod(statuses=[status]), log))
+    assert (found.class_, found.parameters["fault"]) == (IncidentClass.JAVA_OUT_OF_MEMORY, "NotHeap")
+    assert "Metaspace" in found.cause

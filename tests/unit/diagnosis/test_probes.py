@@ -266,3 +266,10 @@ def test_a_container_that_just_began_may_not_listen_yet() -> None:
     status["state"] = {"running": {"startedAt": make.stamp(5)}}
     found = diagnose(container, make.event("Unhealthy", REFUSED.format(8080)), status=status)
     assert [one.confidence for one in found] == [0.5]
+
+
+def test_the_newest_failure_counts_not_the_first_ones_of_the_start() -> None:
+    container = make.container(readinessProbe=http(8080), ports=ports(8080))
+    begun, now = make.event("Unhealthy", REFUSED.format(8080)), make.event("Unhealthy", "Readiness probe failed: context deadline exceeded")
+    begun.value["at"] = make.stamp(100)
+    assert only(container, begun, now).parameters["fault"] == "Timing"
