@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 DEFAULT_HOST = "docker.io"
 FORBIDDEN_TAGS = frozenset({"latest", ""})
@@ -106,8 +106,15 @@ def _nearest_version(wanted: str, tags: Iterable[str]) -> str | None:
         below = [tag for numbers, tag in pool if numbers <= goal]
         above = [tag for numbers, tag in pool if numbers > goal]
         if below or above:
-            return below[-1] if below else above[0]
+            return _as_exact(goal, found, below[-1]) if below else above[0]
     return None
+
+
+def _as_exact(goal: tuple[int, ...], found: Sequence[tuple[tuple[int, ...], str]], tag: str) -> str:
+    """Return the tag with as many numbers as the wanted one that stands for the chosen, if any."""
+    chosen = next(numbers for numbers, name in found if name == tag)
+    short = [name for numbers, name in found if numbers == chosen[: len(goal)]]
+    return short[0] if short else tag
 
 
 def only_similar(wanted: str, names: Iterable[str]) -> str | None:

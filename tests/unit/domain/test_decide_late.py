@@ -8,7 +8,7 @@ import pytest
 from tests.unit.domain import factories as f
 from tests.unit.domain.test_decide_early import kind, said
 
-from selfheal.api.incident import Phase, PhaseClock, Resolution, RevertStatus
+from selfheal.api.incident import Phase, PhaseClock, Resolution, RevertStatus, TargetRef
 from selfheal.domain.decisions import Act, Advance, Escalate, Stall
 from selfheal.domain.effects import EffectKind
 from selfheal.domain.facts import (
@@ -257,6 +257,22 @@ def test_the_rollout_completes_or_fails() -> None:
     assert go().reason == "RollingOut"
     assert isinstance(go(rollout_failed="deadline"), Escalate)
     assert go(rollout_failed="old one", carries=False).reason == "RollingOut"
+
+
+@pytest.mark.parametrize(
+    ("target_kind", "updated", "carries", "words"),
+    [
+        ("StatefulSet", 0, True, "delete pod db-2"), ("StatefulSet", 2, True, "delete pod db-0"),
+        ("StatefulSet", 3, True, None), ("StatefulSet", 0, False, None), ("Deployment", 0, True, None),
+    ],
+)  # fmt: skip
+def test_a_pod_that_a_stateful_set_will_not_replace_is_named(target_kind, updated, carries, words) -> None:
+    found = at(
+        P.DEPLOYMENT_IN_PROGRESS, known=f.status(P.DEPLOYMENT_IN_PROGRESS, target=TargetRef(kind=target_kind, name="db")),
+        pull_request=f.merged(), carries_change=carries,
+        workload=WorkloadFacts(exists=True, desired=3, updated=updated),
+    )  # fmt: skip
+    assert (words in found.message) if words else ("delete pod" not in found.message)
 
 
 def test_the_first_evaluation_is_taken() -> None:

@@ -69,7 +69,24 @@ def deploying(view: View) -> Decision:
     if view.facts.carries_change and workload.rollout_complete:
         return Advance(to=Phase.DEPLOYMENT_COMPLETE, why="the merged revision is live")
     state = f"{workload.updated}/{workload.desired} replicas updated, {workload.ready} ready"
-    return Wait(reason="RollingOut", message=f"Waits for the rollout: {state}.", after=LOOK)
+    message = f"Waits for the rollout: {state}.{_pod_in_the_way(view, workload)}"
+    return Wait(reason="RollingOut", message=message, after=LOOK)
+
+
+def _pod_in_the_way(view: View, workload: WorkloadFacts) -> str:
+    """Say which pod a person may delete: a StatefulSet replaces none that is never ready.
+
+    https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback
+    """
+    target = view.status.target
+    left = workload.desired - workload.updated
+    if target is None or target.kind != "StatefulSet" or left < 1 or not view.facts.carries_change:
+        return ""
+    pod = f"{target.name}-{left - 1}"
+    return (
+        " A StatefulSet does not replace a pod that is never ready: if it stays so, "
+        f"kubectl -n {view.incident.metadata.namespace} delete pod {pod}"
+    )
 
 
 def deployed(view: View) -> Decision:
