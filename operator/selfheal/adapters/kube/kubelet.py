@@ -23,6 +23,7 @@ SHORT = 1.5  # for working sets, which only size a fix: a diagnosis does not wai
 MAX_BYTES = 32 * 1024 * 1024
 MAX_NODES = 10
 CACHED_SECONDS = 5.0  # cAdvisor itself samples every 10 to 15 s
+KEPT_SECONDS = 60.0  # a kubelet that does not answer now said this much ago what is still true
 
 _PERIODS = "container_cpu_cfs_periods_total"
 _THROTTLED = "container_cpu_cfs_throttled_periods_total"
@@ -93,7 +94,10 @@ class Kubelets:
                 deadline = SHORT if path == _RESOURCE else DEADLINE
                 text = await self._fetch(f"{base_url_of(stored)}{path}", deadline)
             except errors.SelfHealError as error:
-                return "", f"counters of node {node}: {error}"
+                gap = f"counters of node {node}: {error}"
+                if cached is not None and now - cached[0] < KEPT_SECONDS:
+                    return cached[1], f"{gap}; those of {now - cached[0]:.0f} s ago are used"
+                return "", gap
             if path != _SUMMARY:  # a tenth of what there is, and read once for each target
                 lines = (one for one in text.splitlines() if one.startswith(_SERIES_READ))
                 text = "\n".join(lines)

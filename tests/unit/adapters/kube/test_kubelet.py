@@ -170,3 +170,17 @@ async def test_pods_without_a_node_ask_nobody() -> None:
     subject = Kubelets({})
     assert await subject.read([{"metadata": {"name": "p"}, "spec": {}}]) == ({}, [], [])
     assert subject.asked == 0
+
+
+async def test_what_a_kubelet_said_a_moment_ago_still_counts() -> None:
+    subject = Kubelets({"cadvisor": METRICS, "summary": SUMMARY})
+    first, _, _ = await subject.read([BUSY])
+    subject.answers["cadvisor"] = errors.Transient("no answer")
+    subject.clock += kubelet.CACHED_SECONDS + 2
+    again, _, gaps = await subject.read([BUSY])
+    assert again == first
+    assert any("no answer; those of 7 s ago are used" in gap for gap in gaps)
+    subject.clock += kubelet.KEPT_SECONDS
+    lost, _, gaps = await subject.read([BUSY])
+    assert all(one.periods is None for one in lost.values())
+    assert any(gap.endswith("no answer") for gap in gaps)
