@@ -17,7 +17,7 @@ class ItemKind(enum.StrEnum):
 
     OBJECT = "object"  # the target as the API gave it (dict)
     OWNER = "owner"  # an owner in the chain (dict)
-    REPLICA_SET = "replicaset"  # a ReplicaSet of the target (dict)
+    REPLICA_SET = "replicaset"  # a ReplicaSet; a ControllerRevision or Job in its shape (dict)
     POD = "pod"  # a pod of the target (dict)
     EVENT = "event"  # {reason, message, type, count, object, at}
     LOG = "log"  # {pod, container, previous: bool, text}; bounded and redacted
@@ -43,7 +43,7 @@ class ItemKind(enum.StrEnum):
     API_GROUP = "api"  # {group, served: bool}; an aggregated API that something needs
     TAGS = "tags"  # {repository, exists: bool | None, tags: [..], error?}; the registry's answer
     COMMIT = "commit"  # a recent commit of the mapped path: {sha, at, author, message}
-    PROBE = "probe"  # what is served: {pod, container, port, path, status | error, listening}
+    PROBE = "probe"  # what is served: {pod, container, port, path, status, seconds | error, ..}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
