@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.contract import rendering
 from tests.contract.source_worlds import World
 
 from selfheal.api.classes import IncidentClass
 from selfheal.diagnosis.evidence import Finding
+from selfheal.remediation.edits import Refusal
 
 BASE = """
 == apps/base/kustomization.yaml
@@ -338,3 +341,141 @@ async def test_the_delivered_name_of_a_generated_object_is_known() -> None:
     named = [edit.new for edit in placed.proposal.edits if edit.path[-1] == "name"]
     assert named == [other["metadata"]["name"]]
     assert other["data"] == {"HEAP": "256m"}
+
+
+# --- which overlay
+
+
+async def refused(world: World) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        await world.fix(rendering.find_oom())
+    return caught.value
+
+
+BARE = PROD.replace("namespace: shop\n", "")
+OTHER = BARE.replace("overlays/prod", "overlays/test")
+SMALLER = "patches: [{path: memory.yaml}]\n" + MEMORY_PATCH.replace("overlays/prod", "overlays/test").replace("64Mi", "16Mi")
+
+
+async def test_of_overlays_without_a_namespace_the_one_that_runs_is_taken() -> None:
+    world = await World.load(BASE + BARE + OTHER + SMALLER)
+    located = await world.locate()
+    assert [root.path for root in located.roots] == ["apps/overlays/prod"]
+    placed = await world.fix(rendering.find_oom())
+    assert list(world.changed_lines(placed)) == ["apps/base/deployment.yaml"], "the other one has a limit of its own"
+
+
+async def test_overlays_that_render_the_same_are_named() -> None:
+    world = await World.load(BASE + BARE + OTHER)
+    found = await refused(world)
+    assert found.reason == "SourceAmbiguous"
+    assert "Kustomize apps/overlays/prod; Kustomize apps/overlays/test" in found.message
+
+
+FLUX = """
+== apps/clusters/eu.yaml
+apiVersion: kustomize.toolkit.fluxcd.io/v1
+kind: Kustomization
+metadata: {name: front, namespace: flux-system}
+spec: {path: ./apps/overlays/prod, prune: true}
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "metadata"),
+    [
+        (FLUX, {"labels": {"kustomize.toolkit.fluxcd.io/name": "front"}}),
+        ("== apps/overlays/prod/extra.yaml\nkind: X\n", {"annotations": {"config.kubernetes.io/origin": "path: extra.yaml\n"}}),
+    ],
+)
+async def test_labels_and_annotations_narrow(more: str, metadata: dict[str, Any]) -> None:
+    world = await World.load(BASE + BARE + OTHER + more, metadata=metadata)
+    located = await world.locate()
+    assert [root.path for root in located.roots] == ["apps/overlays/prod"]
+
+
+async def test_a_folder_named_like_the_namespace_narrows() -> None:
+    world = await World.load(BASE + BARE.replace("overlays/prod", "overlays/shop") + OTHER)
+    assert [root.path for root in (await world.locate()).roots] == ["apps/overlays/shop"]
+
+
+async def test_the_base_of_an_overlay_is_not_taken_for_delivered() -> None:
+    world = await World.load(BASE + BARE)
+    assert [root.path for root in (await world.locate()).roots] == ["apps/overlays/prod"]
+
+
+async def test_plain_yaml_that_names_the_namespace_needs_no_rendering() -> None:
+    plain = BASE.split("== apps/base/deployment.yaml\n")[1].replace("name: web\nspec", "name: web\n  namespace: shop\nspec")
+    world = await World.load(BASE + PROD)
+    world.files = {**world.files, "apps/plain/web.yaml": plain.encode()}
+    world.renderer = None  # type: ignore[assignment]
+    located = await world.locate()
+    assert (located.roots, located.source.file) == ((), "apps/plain/web.yaml")
+
+
+async def test_plain_yaml_and_an_overlay_that_both_run_are_named() -> None:
+    plain = BASE.split("== apps/base/deployment.yaml\n")[1]
+    world = await World.load(BASE + BARE)
+    world.files = {**world.files, "apps/plain/web.yaml": plain.encode()}
+    found = await refused(world)
+    assert found.reason == "SourceAmbiguous"
+    assert "apps/plain/web.yaml; Kustomize apps/overlays/prod" in found.message
+
+
+@pytest.mark.parametrize(
+    ("resource", "path"), [("https://github.com/a/b//c?ref=v1", "apps"), ("../../../elsewhere", "apps"), ("../../base", "apps/overlays")]
+)
+async def test_bases_that_are_not_below_the_path_go_to_a_person(resource: str, path: str) -> None:
+    world = await World.load(BASE + PROD)
+    text = f"namespace: shop\nresources: ['{resource}', web.yaml]\n".encode()
+    web = world.files["apps/base/deployment.yaml"]
+    world.files = {"apps/overlays/prod/kustomization.yaml": text, "apps/overlays/prod/web.yaml": web, "elsewhere/kustomization.yaml": b"{}"}
+    world.path = path
+    found = await refused(world)
+    assert found.reason == "GeneratorNotSupported"
+    assert f"refers to {resource}, which is not below the mapped path" in found.message
+
+
+async def test_an_object_that_nothing_declares_is_looked_for_again() -> None:
+    world = await World.load(BASE + PROD)
+    world.live = {**world.live, "metadata": {**world.live["metadata"], "name": "unheard-of"}}
+    found = await refused(world)
+    assert found.reason == "SourceNotFound"
+    assert "neither plain YAML, nor one of 0 kustomizations and charts" in found.message
+
+
+async def test_a_source_that_drifted_from_what_runs_is_said_with_the_field() -> None:
+    world = await World.load(BASE + PROD)
+    pod = {**world.live["spec"]["template"]["spec"], "serviceAccountName": "x"}
+    pod["containers"] = [{**pod["containers"][0], "image": "nginx:1"}]
+    world.live = {**world.live, "spec": {**world.live["spec"], "template": {**world.live["spec"]["template"], "spec": pod}}}
+    located = await world.locate()
+    assert [root.path for root in located.roots] == ["apps/overlays/prod"], "the comparison refuses it later, with the field"
+
+
+# --- what else a change reaches
+
+
+async def test_a_place_that_others_share_comes_last_and_says_so() -> None:
+    flow = PROD + "patches: []\n"
+    world = await World.load(BASE + flow + STAGING)
+    placed = await world.fix(rendering.find_oom())
+    assert list(world.changed_lines(placed)) == ["apps/base/deployment.yaml"]
+    assert placed.proposal.risk == "Medium"
+    assert placed.proposal.risk_reason.endswith("The same source also feeds Kustomize apps/overlays/staging.")
+
+
+async def test_a_place_that_changes_more_elsewhere_is_never_taken() -> None:
+    """The ConfigMap feeds the limit, and is an object of its own as well."""
+    sizes = "== apps/base/sizes.yaml\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: sizes}\ndata: {memory: 64Mi}\n"
+    base = BASE.replace("64Mi", "1Mi").replace("[deployment.yaml]", "[deployment.yaml, sizes.yaml]") + sizes
+    replace = """replacements:
+- source: {kind: ConfigMap, name: sizes, fieldPath: data.memory}
+  targets:
+  - select: {kind: Deployment, name: web}
+    fieldPaths: ["spec.template.spec.containers.[name=app].resources.limits.memory"]
+"""
+    world = await World.load(base + PROD + replace + STAGING)
+    found = await refused(world)
+    assert found.reason == "SourceNotEditable"
+    assert "apps/base/sizes.yaml: data.memory" in found.message

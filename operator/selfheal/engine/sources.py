@@ -227,8 +227,8 @@ class _Search:
             lambda entry: _namespace(entry.source.manifest) == self.namespace,
             self._runs,
             lambda entry: entry.root is None or entry.root.path in tops,
-            lambda entry: entry.root is None or hints.fits_origin(entry.root, self.live),
-            lambda entry: entry.root is None or hints.is_named(entry.root, self.namespace),
+            lambda entry: hints.fits_origin(entry.root, self.files, self.live),
+            self._is_named,
         ):
             left = [entry for entry in left if test(entry)] or left
         same_chart = {
@@ -240,6 +240,12 @@ class _Search:
         if len(left) > 1 and not all(map(self._runs, left)):
             raise Refusal("SourceAmbiguous", self._explain_several(left))
         return left
+
+    def _is_named(self, entry: _Found) -> bool:
+        """Tell whether a source lies in a folder named like the namespace."""
+        if entry.root is None:
+            return self.namespace in entry.source.file.split("/")
+        return hints.is_named(entry.root, self.namespace)
 
     def _tops(self) -> list[Root]:
         """Return the roots that no other kustomization is made of."""

@@ -132,18 +132,23 @@ def is_named(root: Root, namespace: str) -> bool:
     )
 
 
-def fits_origin(root: Root, live: Mapping[str, Any]) -> bool:
-    """Tell whether a root is what Kustomize's origin annotation or Helm's chart label says."""
+def fits_origin(root: Root | None, files: Mapping[str, bytes], live: Mapping[str, Any]) -> bool:
+    """Tell whether a source is what Kustomize's origin annotation or Helm's chart label says.
+
+    None: a document as it stands, which carries neither.
+    """
     metadata = live.get("metadata") or {}
     annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
-    origin = re.search(
-        r"(?m)^path: (\S+)$", str(annotations.get("config.kubernetes.io/origin", ""))
-    )
-    if origin is not None and root.kind is RootKind.KUSTOMIZE:
-        return root.uses(posixpath.normpath(posixpath.join(root.path, origin[1])))
+    said = str(annotations.get("config.kubernetes.io/origin", ""))
+    origin = re.search(r"(?m)^path: (\S+)$", said)
     if "meta.helm.sh/release-name" in annotations or labels.get("helm.sh/chart"):
-        return root.kind is RootKind.HELM
-    return True
+        return root is not None and root.kind is RootKind.HELM
+    if origin is None:
+        return True
+    if root is None or root.kind is not RootKind.KUSTOMIZE:
+        return False
+    name = posixpath.normpath(posixpath.join(root.path, origin[1]))
+    return name in files and root.uses(name)
 
 
 def may_render(

@@ -62,7 +62,7 @@ class Root:
             return True
         if self.kind is RootKind.KUSTOMIZE:
             return posixpath.dirname(name) in self.folders
-        return any(is_below(name, folder) for folder in self.folders)
+        return any(not folder or name.startswith(f"{folder}/") for folder in self.folders)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

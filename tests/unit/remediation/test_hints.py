@@ -105,14 +105,19 @@ def test_folders_and_values_files_are_named_like_a_namespace() -> None:
 
 
 def test_origin_and_chart_label_fit_or_not() -> None:
+    files = {"apps/base/web.yaml": b""}
     origin = live(annotations={"config.kubernetes.io/origin": "path: ../../base/web.yaml\n"})
-    assert hints.fits_origin(overlay("apps/overlays/prod"), origin)
-    assert not hints.fits_origin(overlay("other/overlays/prod"), origin)
-    assert hints.fits_origin(chart("apps/web"), origin)
+    assert hints.fits_origin(overlay("apps/overlays/prod"), files, origin)
+    assert not hints.fits_origin(overlay("other/overlays/prod"), files, origin)
+    assert not hints.fits_origin(overlay("apps/overlays/prod"), {}, origin)
+    assert not hints.fits_origin(chart("apps/web"), files, origin)
+    assert not hints.fits_origin(None, files, origin)
     helm = live(annotations={"meta.helm.sh/release-name": "web"})
-    assert not hints.fits_origin(overlay("apps/overlays/prod"), helm)
-    assert hints.fits_origin(chart("apps/web"), helm)
-    assert not hints.fits_origin(overlay("a"), live(labels={"helm.sh/chart": "web-1.0.0"}))
+    assert not hints.fits_origin(overlay("apps/overlays/prod"), files, helm)
+    assert not hints.fits_origin(None, files, helm)
+    assert hints.fits_origin(chart("apps/web"), files, helm)
+    assert not hints.fits_origin(overlay("a"), files, live(labels={"helm.sh/chart": "web-1.0.0"}))
+    assert hints.fits_origin(None, files, live())
 
 
 def test_a_chart_label_names_a_chart_or_a_part() -> None:
