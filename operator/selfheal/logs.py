@@ -1,4 +1,4 @@
-"""Logging: JSON lines on standard output, files on request. Secrets never get here."""
+"""Logging: JSON lines on standard output, files on request; every text is redacted."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import json
 import logging
 import pathlib
 import sys
+
+from selfheal import redaction
 
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 NOISY = ("kubernetes", "urllib3", "httpx2", "github", "openai", "mcp", "asyncio", "aiohttp")
@@ -17,20 +19,24 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Render a record."""
-        entry = {
+        entry: dict[str, object] = {
             "time": dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat(),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": redaction.redact_text(record.getMessage()),
         }
-        entry |= {k: v for k, v in vars(record).items() if k not in STANDARD and _plain(v)}
+        entry |= {k: _clean(v) for k, v in vars(record).items() if k not in STANDARD and _plain(v)}
         if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
+            entry["exception"] = redaction.redact_text(self.formatException(record.exc_info))
         return json.dumps(entry, default=str)
 
 
 def _plain(value: object) -> bool:
     return isinstance(value, str | int | float | bool) or value is None
+
+
+def _clean(value: object) -> object:
+    return redaction.redact_text(value) if isinstance(value, str) else value
 
 
 def configure(level: str, directory: pathlib.Path | None, name: str = "self_healing_crew") -> None:

@@ -108,7 +108,8 @@ class _Conversation(Generic[T]):
         return self._calls < MAX_TOOL_CALLS and self._repeats < _MAX_REPEATS
 
     async def _repair(self, answer: ports.ModelAnswer, problem: str) -> T:
-        self._say({"role": "assistant", "content": answer.text or "(nothing)"})
+        said = redaction.redact_text(answer.text)
+        self._say({"role": "assistant", "content": said or "(nothing)"})
         self._say(
             {
                 "role": "user",
@@ -171,7 +172,7 @@ class _Conversation(Generic[T]):
         self._messages.append(
             {
                 "role": "assistant",
-                "content": answer.text or None,
+                "content": redaction.redact_text(answer.text) or None,
                 "tool_calls": [
                     {
                         "id": call.id,

@@ -1,9 +1,13 @@
-"""What people read: ticket, milestone comments, pull request. Pure; small Markdown dialect."""
+"""What people read: ticket, milestone comments, pull request. Pure; small Markdown dialect.
+
+Every text leaves redacted: reports, causes and the lines around an edit may hold a credential.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from selfheal import redaction
 from selfheal.api.incident import DiagnosisStatus, Incident, IncidentStatus, Phase
 from selfheal.domain.effects import Milestone
 from selfheal.domain.facts import ProposalFacts
@@ -25,7 +29,12 @@ def render_ticket(incident: Incident, status: IncidentStatus, cluster: str) -> s
         "The selfheal operator works on this ticket. Move it to *Needs Human Intervention* to take "
         "over, and back to hand it to the operator again.",
     ]
-    return "\n".join(lines)
+    return redaction.redact_text("\n".join(lines))
+
+
+def render_title(text: str) -> str:
+    """Return the one line that a ticket or pull request is called by."""
+    return redaction.redact_text(text)
 
 
 def render_milestone(
@@ -38,7 +47,7 @@ def render_milestone(
 ) -> str:
     """Return the text of a milestone comment."""
     text = _RENDERERS[milestone](incident, status, proposal)
-    return f"{text}\n\n{explanation}" if explanation else text
+    return redaction.redact_text(f"{text}\n\n{explanation}" if explanation else text)
 
 
 def _triage(incident: Incident, status: IncidentStatus, proposal: ProposalFacts | None) -> str:
@@ -179,7 +188,7 @@ def render_commit_message(summary: str, incident: Incident, status: IncidentStat
     """Return the commit message of a fix, without its trailer."""
     cause = status.diagnosis.cause if status.diagnosis else incident.spec.summary
     ticket = f"\n\nTicket: {status.ticket.key}" if status.ticket else ""
-    return f"{summary}\n\n{cause}{ticket}"
+    return redaction.redact_text(f"{summary}\n\n{cause}{ticket}")
 
 
 def _certainty(diagnosis: DiagnosisStatus | None) -> str:
@@ -198,7 +207,7 @@ def render_pull_request(
     """Return the body of a pull request; ``content``: summary, arithmetic, risk, rollback."""
     diagnosis = status.diagnosis
     ticket = status.ticket
-    return "\n".join(
+    text = "\n".join(
         [
             prose or content["summary"],
             "",
@@ -226,3 +235,4 @@ def render_pull_request(
             + (f", ticket [{ticket.key}]({ticket.url})" if ticket else ""),
         ]
     )
+    return redaction.redact_text(text)

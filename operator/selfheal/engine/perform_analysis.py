@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from selfheal import ports
+from selfheal import ports, redaction
 from selfheal.agents import crew as agents
 from selfheal.api.classes import IncidentClass
 from selfheal.api.evidence import DocumentType
@@ -186,7 +186,12 @@ async def store_document(
     attempt: int,
     content: Mapping[str, Any],
 ) -> None:
-    """Store a document of this run; the same name of the same incident is adopted."""
+    """Store a document of this run; the same name of the same incident is adopted.
+
+    Credentials are taken out; a proposal keeps its files as they are, for they will be committed.
+    """
+    if type is not DocumentType.PROPOSAL:
+        content = redaction.redact(content)
     await context.deps.store.ensure_document(
         ports.Document(
             namespace=context.namespace,

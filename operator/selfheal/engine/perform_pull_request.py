@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
-from selfheal import ports
+from selfheal import ports, redaction
 from selfheal.api.policy import RepositorySpec
 from selfheal.domain import errors
 from selfheal.domain.effects import Effect
@@ -86,7 +86,7 @@ async def open_pull_request(context: Context, effect: Effect) -> Outcome:
             repository=mapped.repository,
             base=mapped.branch,
             branch=effect.branch,
-            title=f"{prefix}{title}"[:200],
+            title=messages.render_title(f"{prefix}{title}")[:200],
             body=body,
             key=observe.pull_request_key(context),
             labels=tuple(spec.labels),
@@ -112,7 +112,7 @@ async def save_mirror(context: Context, effect: Effect) -> Outcome:
     await code.save_pull_request_mirror(
         pull,
         label=f"{mirrors.LABEL_PREFIX}{context.status.phase}",
-        status_block=mirrors.render_status_block(context.view()),
+        status_block=redaction.redact_text(mirrors.render_status_block(context.view())),
     )
     return Outcome(
         facts={"pull_request": await code.get_pull_request(pull.repository, pull.number)}

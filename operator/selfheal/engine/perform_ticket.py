@@ -37,7 +37,7 @@ async def create_ticket(context: Context, effect: Effect) -> Outcome:
                 after=dt.timedelta(seconds=5),
             )
     draft = ports.TicketDraft(
-        summary=context.incident.spec.summary,
+        summary=messages.render_title(context.incident.spec.summary),
         description=messages.render_ticket(
             context.incident, context.status, context.spec.cluster_name
         ),

@@ -16,6 +16,8 @@ from selfheal.redaction.names import NAME, is_harmless
 
 MASK = "[redacted]"
 
+# A word begins here, also behind the \n of a text that stands escaped in JSON.
+_WORD = r"(?:\b|(?<=\\[nrt]))"
 _QUOTE = r"\\{0,3}[\"']?"
 _RULES: Sequence[tuple[re.Pattern[str], str]] = (
     (
@@ -44,37 +46,39 @@ _RULES: Sequence[tuple[re.Pattern[str], str]] = (
     ),
     # scheme://user:password@host
     (
-        re.compile(r"\b([a-z][a-z0-9+.\-]{0,20}://[^\s:/@]{0,256}):[^\s/@]+@", re.IGNORECASE),
+        re.compile(_WORD + r"([a-z][a-z0-9+.\-]{0,20}://[^\s:/@]{0,256}):[^\s/@]+@", re.IGNORECASE),
         rf"\1:{MASK}@",
     ),
-    (re.compile(r"\b(Bearer)\s+[A-Za-z0-9._~+/=\-]{8,}", re.IGNORECASE), rf"\1 {MASK}"),
+    (re.compile(_WORD + r"(Bearer)\s+[A-Za-z0-9._~+/=\-]{8,}", re.IGNORECASE), rf"\1 {MASK}"),
     # words follow these two in prose, secrets have a digit
     (
-        re.compile(r"\b(Basic|Token)\s+(?=\S{0,512}[0-9])[A-Za-z0-9._~+/=\-]{8,}", re.IGNORECASE),
+        re.compile(
+            _WORD + r"(Basic|Token)\s+(?=\S{0,512}[0-9])[A-Za-z0-9._~+/=\-]{8,}", re.IGNORECASE
+        ),
         rf"\1 {MASK}",
     ),
-    (re.compile(r"\beyJ[A-Za-z0-9_\-]{5,}\.[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]*)?"), MASK),
-    (re.compile(r"\b(?:sk|rk|pk)-[A-Za-z0-9_\-]{16,}"), MASK),
-    (re.compile(r"\b(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,}"), MASK),
-    (re.compile(r"\bnpm_[A-Za-z0-9]{20,}"), MASK),
-    (re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,})"), MASK),
-    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), MASK),
-    (re.compile(r"\b(?:ATATT|ATCTT)[A-Za-z0-9_=\-]{20,}"), MASK),
-    (re.compile(r"\bxox[abeprs]-[A-Za-z0-9\-]{10,}"), MASK),
-    (re.compile(r"\bhooks\.slack\.com/(?:services|workflows)/[A-Za-z0-9/_+\-]{8,}"), MASK),
-    (re.compile(r"\bAIza[A-Za-z0-9_\-]{30,}"), MASK),
-    (re.compile(r"\bya29\.[A-Za-z0-9_\-]{20,}"), MASK),
-    (re.compile(r"\b(?:hv[sbr]|s)\.[A-Za-z0-9_\-]{24,}"), MASK),  # HashiCorp Vault
-    (re.compile(r"\bdckr_(?:pat|oat)_[A-Za-z0-9_\-]{16,}"), MASK),
-    (re.compile(r"\bdop_v1_[a-f0-9]{32,}"), MASK),
-    (re.compile(r"\bglsa_[A-Za-z0-9]{16,}_[a-f0-9]{8}\b"), MASK),  # Grafana
-    (re.compile(r"\bSG\.[A-Za-z0-9_\-]{16,}\.[A-Za-z0-9_\-]{16,}"), MASK),
-    (re.compile(r"\bAGE-SECRET-KEY-1[A-Z0-9]{20,}"), MASK),
+    (re.compile(_WORD + r"eyJ[A-Za-z0-9_\-]{5,}\.[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]*)?"), MASK),
+    (re.compile(_WORD + r"(?:sk|rk|pk)-[A-Za-z0-9_\-]{16,}"), MASK),
+    (re.compile(_WORD + r"(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,}"), MASK),
+    (re.compile(_WORD + r"npm_[A-Za-z0-9]{20,}"), MASK),
+    (re.compile(_WORD + r"(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,})"), MASK),
+    (re.compile(_WORD + r"(?:AKIA|ASIA)[A-Z0-9]{16}\b"), MASK),
+    (re.compile(_WORD + r"(?:ATATT|ATCTT)[A-Za-z0-9_=\-]{20,}"), MASK),
+    (re.compile(_WORD + r"xox[abeprs]-[A-Za-z0-9\-]{10,}"), MASK),
+    (re.compile(_WORD + r"hooks\.slack\.com/(?:services|workflows)/[A-Za-z0-9/_+\-]{8,}"), MASK),
+    (re.compile(_WORD + r"AIza[A-Za-z0-9_\-]{30,}"), MASK),
+    (re.compile(_WORD + r"ya29\.[A-Za-z0-9_\-]{20,}"), MASK),
+    (re.compile(_WORD + r"(?:hv[sbr]|s)\.[A-Za-z0-9_\-]{24,}"), MASK),  # HashiCorp Vault
+    (re.compile(_WORD + r"dckr_(?:pat|oat)_[A-Za-z0-9_\-]{16,}"), MASK),
+    (re.compile(_WORD + r"dop_v1_[a-f0-9]{32,}"), MASK),
+    (re.compile(_WORD + r"glsa_[A-Za-z0-9]{16,}_[a-f0-9]{8}\b"), MASK),  # Grafana
+    (re.compile(_WORD + r"SG\.[A-Za-z0-9_\-]{16,}\.[A-Za-z0-9_\-]{16,}"), MASK),
+    (re.compile(_WORD + r"AGE-SECRET-KEY-1[A-Z0-9]{20,}"), MASK),
     # dockerconfigjson: "auth": "dXNlcjpwYXNz", also with its quotes escaped
     (re.compile(r'(\\{0,3}"auth\\{0,3}"\s*:\s*\\{0,3})"[^"\\]+\\{0,3}"'), rf'\1"{MASK}"'),
 )
 _ASSIGNED = re.compile(
-    rf"(?<![A-Za-z0-9_.\-])(?P<name>{NAME})(?P<quote>\\{{0,3}}[\"']?)(?P<sign>\s*(?:=|:)\s*)"
+    rf"(?:(?<![A-Za-z0-9_.\-])|(?<=\\[nrt]))(?P<name>{NAME})(?P<quote>\\{{0,3}}[\"']?)(?P<sign>\s*(?:=|:)\s*)"
     r"(?P<value>\\{0,3}\"[^\"\n\\]*\\{0,3}\"|\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|[^\s,;&\"'}\]]+)",
     re.IGNORECASE,
 )
