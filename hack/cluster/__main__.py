@@ -58,10 +58,10 @@ def _status(_: argparse.Namespace) -> int:
 
 def _build(arguments: argparse.Namespace) -> int:
     packages.ensure()
+    for module in binaries.RENDERERS:  # first: contract tests want them, and they are quick
+        binaries.build(module)
     if not arguments.renderers:
         binaries.build()
-    for module in binaries.RENDERERS:
-        binaries.build(module)
     return 0
 
 
