@@ -16,6 +16,9 @@ from selfheal.diagnosis.reading import Container, Reading
 LAST_LINES = 40
 """Lines without stack frames that are looked at: a program says why it ends when it ends."""
 
+HALF_LINE = 250
+"""Characters at the beginning and at the end of a longer line that are looked at."""
+
 _PATH = r"(?P<what>(?:\.{0,2}/)?[\w.@+-][\w.@+/-]*|/[\w.@+/-]+)"
 _QUOTED = r"['\"`\u2018\u201c]?"
 _NAME = r"(?P<what>[A-Z][A-Z0-9_]{2,})"
@@ -203,7 +206,9 @@ def dead_logs(reading: Reading, container: Container) -> Iterator[Item]:
 def read(log: Item) -> Sign | None:
     """Return the sign nearest to the end of one log."""
     text = str(log.value.get("text", ""))
-    lines = [line for line in text.splitlines() if not _FRAME.match(line)][-LAST_LINES:]
+    shown = [_shorten(line) for line in text.splitlines()]
+    lines = [line for line in shown if not _FRAME.match(line)][-LAST_LINES:]
+    text = "\n".join(shown)
     chained = bool(_CHAINED.search(text))
     found: Sign | None = None
     for number in range(len(lines) - 1, -1, -1):
@@ -214,6 +219,11 @@ def read(log: Item) -> Sign | None:
         if (found is not None and found.what) or (not chained and _ENDS.search(line)):
             break
     return found or _read_trace(text, lines, log)
+
+
+def _shorten(line: str) -> str:
+    """Return beginning and end of a line: anybody may log lines that patterns take long for."""
+    return line if len(line) <= 2 * HALF_LINE else f"{line[:HALF_LINE]} {line[-HALF_LINE:]}"
 
 
 def _read_trace(text: str, lines: Sequence[str], log: Item) -> Sign | None:

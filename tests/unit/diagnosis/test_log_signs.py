@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from tests.unit.diagnosis import evidence_factory as make
 
@@ -109,3 +111,11 @@ def test_logs_of_ended_runs_come_first_and_the_living_one_only_without_them() ->
         assert [log.value["text"] for log in log_signs.dead_logs(reading, reading.containers[0])] == expected
     reading = Reading(bundle=make.bundle(make.pod(), current))
     assert [log.value["text"] for log in log_signs.dead_logs(reading, reading.containers[0])] == ["now"]
+
+
+@pytest.mark.parametrize("piece", ["a", "A_", "/a.b", "12:", "port 80 ", " x", "'a' ", "required env A ", "at a.b("])
+def test_a_log_that_is_made_to_take_long_does_not(piece: str) -> None:
+    line = piece * (400 // len(piece))
+    begun = time.process_time()
+    log_signs.read(make.log(f"{piece * 8000}\n" + f"{line}\n" * 60))
+    assert time.process_time() - begun < 3
