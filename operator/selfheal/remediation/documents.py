@@ -43,11 +43,16 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class File:
-    """A parsed file: its text as it is, and nodes and data of each document."""
+    """A parsed file: its text as it is, and nodes and data of each document.
+
+    What a document of kind List holds counts as so many documents of their own; ``places`` says
+    where each one stands: number of the written document, and path within it.
+    """
 
     text: str
     nodes: tuple[yaml.Node, ...]
     values: tuple[Any, ...]
+    places: tuple[tuple[int, tuple[PathStep, ...]], ...]
 
     @property
     def shift(self) -> int:
@@ -73,7 +78,29 @@ def parse(content: bytes, name: str) -> File:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         detail = " ".join(str(error).split())
         raise Refusal("SourceUnreadable", f"{name} is not valid YAML: {detail}") from error
-    return File(text=text, nodes=tuple(nodes), values=values)
+    flat = [
+        (node, value, (number, path))
+        for number, (written, loaded) in enumerate(zip(nodes, values, strict=True))
+        for node, value, path in _flatten(written, loaded)
+    ]
+    return File(
+        text=text,
+        nodes=tuple(node for node, _, _ in flat),
+        values=tuple(value for _, value, _ in flat),
+        places=tuple(place for _, _, place in flat),
+    )
+
+
+def _flatten(node: yaml.Node, value: Any) -> Iterator[tuple[Any, Any, tuple[PathStep, ...]]]:
+    """Yield a document, or the items of a List: https://kubernetes.io/docs/reference/using-api/."""
+    is_list = isinstance(value, Mapping) and str(value.get("kind", "")).endswith("List")
+    listed = find_node(node, ("items",)) if is_list else None
+    if not isinstance(listed, yaml.SequenceNode):  # no List, or written elsewhere (by ``<<``)
+        yield node, value, ()
+        return
+    for number, (written, loaded) in enumerate(zip(listed.value, value["items"], strict=True)):
+        for inner, one, path in _flatten(written, loaded):
+            yield inner, one, ("items", number, *path)
 
 
 def _check_nodes(nodes: list[yaml.Node], name: str) -> None:

@@ -147,8 +147,9 @@ def _by_library(before: documents.File, edit: Edit) -> str | None:
     """Edit with yaml-edit 0.2.0; None when it cannot follow the path. Beta: used only here."""
     try:
         stream = yaml_edit.YamlFile.parse(before.text)
-        node: Any = stream[edit.document].root()
-        for step in edit.path[:-1]:
+        written, prefix = before.places[edit.document]
+        node: Any = stream[written].root()
+        for step in (*prefix, *edit.path[:-1]):
             node = _collection(node).get(step)
         _collection(node).set(edit.path[-1], edit.new)
         return str(stream)

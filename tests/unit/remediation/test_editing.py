@@ -261,3 +261,50 @@ def test_a_new_file_is_marked_as_such() -> None:
 def test_no_newline_at_the_end_is_said() -> None:
     text = diff.render_diff({F: b"a: 1"}, {F: b"a: 2"})
     assert text.endswith("-a: 1\n\\ No newline at end of file\n+a: 2\n\\ No newline at end of file\n")
+
+
+LISTED = """\
+apiVersion: v1
+kind: List   # as kubectl get -o yaml writes it
+items:
+- kind: ConfigMap
+  data: {a: b}
+- kind: List
+  items:
+  - kind: Pod
+    spec:
+      image: x   # the first
+---
+kind: Service
+"""
+
+
+def test_what_a_list_holds_are_documents_of_their_own() -> None:
+    parsed = documents.parse(LISTED.encode(), F)
+    assert [value["kind"] for value in parsed.values] == ["ConfigMap", "Pod", "Service"]
+    assert parsed.places == ((0, ("items", 0)), (0, ("items", 1, "items", 0)), (1, ()))
+    after = change(LISTED, ("spec", "image"), "x", "y", document=1)
+    assert after == LISTED.replace("image: x ", "image: y ")
+
+
+def test_a_key_is_added_within_a_list() -> None:
+    after = change(LISTED, ("spec", "added"), None, "z", operation=Operation.ADD, document=1)
+    assert documents.parse(after.encode(), F).values[1]["spec"] == {"image": "x", "added": "z"}
+    assert "# the first" in after
+
+
+def test_a_document_is_added_behind_a_list() -> None:
+    after = change(LISTED, (), None, {"kind": "Job"}, operation=Operation.ADD, document=3)
+    assert after == LISTED + "---\nkind: Job\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["kind: List\nitems: {}\n", "kind: List\n", "a: &x {items: [1]}\n---\nkind: List\n", "kind: PodTemplate\nitems: [1]\n"]
+)
+def test_what_only_looks_like_a_list_stays_whole(text: str) -> None:
+    parsed = documents.parse(text.encode(), F)
+    assert len(parsed.values) == text.count("---") + 1
+
+
+def test_a_list_without_items_holds_nothing() -> None:
+    assert documents.parse(b"kind: List\nitems: []\n", F).values == ()
