@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from selfheal import ports
 from selfheal.api.incident import Usage
-from selfheal.api.policy import DayBudget, DayUsage, OpenRun
+from selfheal.api.policy import DayBudget
+from selfheal.api.usage import DayUsage, OpenRun
 from selfheal.domain import errors
 
 TRIES = 5

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from selfheal.api import classes, meta
 from selfheal.api.incident import Phase, Priority
+from selfheal.api.usage import DayUsage
 
 KIND = "SelfHealingPolicy"
 PLURAL = "selfhealingpolicies"
@@ -483,26 +484,6 @@ class PolicySpec(meta.Model):
     )
     escalation: EscalationSpec = Field(
         default=EscalationSpec(), description="Whom a hand-over addresses."
-    )
-
-
-class OpenRun(meta.Model):
-    """Model calls of one incident that its own status may not count yet."""
-
-    before: int = Field(description="Calls that the incident's status counted when they began.")
-    tokens: int = Field(default=0, description="Tokens reserved or used.")
-    cost: float = Field(default=0.0, description="Cost reserved or used.")
-    by_agent: dict[str, int] = Field(default={}, description="Calls by agent.")
-
-
-class DayUsage(meta.Model):
-    """Model use of one day."""
-
-    day: str = Field(description="Date in UTC, YYYY-MM-DD.")
-    tokens: int = Field(default=0, description="Tokens reserved or used.")
-    cost: float = Field(default=0.0, description="Cost reserved or used.")
-    runs: dict[str, OpenRun] = Field(
-        default={}, description="Newest run of agents, by the incident's uid."
     )
 
 
