@@ -22,6 +22,7 @@ FLAPPING = 2
 
 SIGNALS = {132: "SIGILL", 134: "SIGABRT", 135: "SIGBUS", 136: "SIGFPE", 137: "SIGKILL",
            139: "SIGSEGV", 143: "SIGTERM"}  # fmt: skip
+KILLED = 137
 _CRASHED = frozenset({132, 134, 135, 136, 139})
 """Signals that a program's own fault raises."""
 
@@ -60,6 +61,8 @@ def _crashes(reading: Reading, container: Container) -> bool:
         return False
     if container.exit_code in _STOPPED and killed_by_probe(reading, container):
         return False
+    if killed_unasked(container):
+        return False  # memory.py
     if container.waiting_reason == "CrashLoopBackOff" or container.restarts >= MANY_RESTARTS:
         return True
     if not container.ready and container.exit_code != 0:
@@ -105,6 +108,22 @@ def killed_by_probe(reading: Reading, container: Container) -> bool:
             _KILLS.match(str(event.value.get("message", "")))
             for event in reading.events("Unhealthy", about=container.pod_name)
         )
+    )
+
+
+def killed_unasked(container: Container) -> bool:
+    """Tell whether SIGKILL ended a limited container that no probe, eviction or shutdown killed.
+
+    The kernel's OOM killer is what is left; where it takes a child first, or the runtime misses its
+    event, the reason reads Error.
+    """
+    probed = "livenessProbe" in container.spec or "startupProbe" in container.spec
+    return (
+        container.exit_code == KILLED
+        and container.terminated.get("reason") == "Error"
+        and container.resource("limits", "memory") is not None
+        and not probed
+        and not dig(container.pod.value, "status").get("reason")
     )
 
 

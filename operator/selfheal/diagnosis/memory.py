@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from selfheal.api.classes import IncidentClass
 from selfheal.api.meta import parse_quantity
-from selfheal.diagnosis import heap, log_signs, refusals
+from selfheal.diagnosis import crashes, heap, log_signs, refusals
 from selfheal.diagnosis.evidence import Finding, Item, ItemKind
 from selfheal.diagnosis.reading import (
     Container,
@@ -52,7 +52,8 @@ def find_oom_kills(reading: Reading) -> Iterator[Finding]:
     """Yield one finding for each container that the kernel killed at its memory limit."""
     seen: set[str] = set()
     for container in sorted(reading.containers, key=lambda entry: -entry.restarts):
-        killed = container.terminated.get("reason") == "OOMKilled"
+        reason = container.terminated.get("reason")
+        killed = reason == "OOMKilled" or crashes.killed_unasked(container)
         if killed and container.name not in seen and not _is_over(reading, container):
             seen.add(container.name)
             yield _oom_kill(reading, container)
@@ -90,6 +91,12 @@ def _oom_kill(reading: Reading, container: Container) -> Finding:
             f"(OOMKilled, {container.restarts} restarts)."
         )
         class_, confidence = IncidentClass.OOM_KILLED, 0.95
+        if container.terminated.get("reason") != "OOMKilled":
+            confidence = 0.7
+            cause = (
+                f"Container {name} was ended by SIGKILL (exit code 137) that no probe sent: it "
+                f"needs more memory than its limit of {limit} (out of memory)."
+            )
     if len(raised) > RAISED_OFTEN:
         cause += (
             f" Its limit was raised before ({' to '.join(text for _, text in raised)}) and did not "

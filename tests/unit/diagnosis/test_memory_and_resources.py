@@ -167,3 +167,18 @@ def test_the_jvm_may_leave_out_the_package_while_it_begins() -> None:
     (found,) = registry.diagnose(make.bundle(make.pod(statuses=[status]), log))
     assert (found.class_, found.parameters["fault"]) == (IncidentClass.JAVA_OUT_OF_MEMORY, "NotHeap")
     assert "Metaspace" in found.cause
+
+
+def test_a_kill_that_nobody_asked_for_is_the_kernels() -> None:
+    def look(spec: dict[str, object], **status: object) -> list[Finding]:
+        last = make.status(restarts=1, waiting="CrashLoopBackOff", last=make.ended("Error", 137))
+        pod = make.pod(containers=[make.container(**spec)], statuses=[last], **status)  # type: ignore[arg-type]
+        return list(registry.diagnose(make.bundle(pod)))
+
+    (found,) = look(LIMITED)
+    assert (found.class_, found.confidence) == (IncidentClass.OOM_KILLED, 0.7)
+    assert "SIGKILL" in found.cause
+    assert "out of memory" in found.cause
+    probed = {**LIMITED, "livenessProbe": {"tcpSocket": {"port": 1}}}
+    for others in (look({}), look(probed), look(LIMITED, reason="Evicted")):
+        assert [one.class_ for one in others] == [IncidentClass.CRASH_LOOP_BACK_OFF]
