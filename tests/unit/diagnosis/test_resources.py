@@ -26,3 +26,11 @@ def test_a_throttled_start_says_nothing_about_a_container_that_is_well(lived: fl
     (found,) = (one for one in registry.diagnose(bundle) if "CPU limit" in one.cause)
     assert found.confidence == confidence
     assert registry.is_failing(bundle) is (confidence > 0.5 or not ready)
+
+
+def test_faults_are_the_sure_findings() -> None:
+    pod = make.pod(statuses=[make.status(waiting="ErrImagePull", message="401 Unauthorized")])
+    ((class_, cause),) = registry.list_faults(make.bundle(pod))
+    assert (class_.value, "without a login" in cause) == ("RegistryAuth", True)
+    assert registry.list_faults(make.bundle(pod, make.log("fine"), make.pod("web-2", ready=True)))[0][0] is class_
+    assert registry.list_faults(make.bundle()) == ()
