@@ -72,7 +72,7 @@ class _Placing:
         }
         self.looked: list[str] = []
         self.chosen: list[_Choice] = []
-        self._before: dict[Root, Objects | None] = {}
+        self._known: dict[tuple[Root, frozenset[tuple[str, bytes]]], tuple[str, ...] | None] = {}
         self._noise: set[tuple[Identity, tuple[str | int, ...]]] = set()
 
     @property
@@ -144,7 +144,7 @@ class _Placing:
         for root in self.located.roots:
             if not layouts.is_random(root, self.located.tree):
                 continue
-            again = await self._render(root, self.located.tree) or {}
+            again = _objects(await sources.render(self.renderer, self.located.tree, root))
             changes = rendered.find_changes(_objects(self.located.outputs[root]), again)
             self._noise |= {(change.identity, change.path) for change in changes}
             self.left[root] = self._without_noise(self.left[root])
@@ -206,10 +206,20 @@ class _Placing:
         return self._without_noise(rendered.find_changes(after, self.wanted[root]))
 
     async def _render(self, root: Root, files: Mapping[str, bytes]) -> Objects | None:
-        try:
-            return _objects(await sources.render(self.renderer, files, root))
-        except (errors.HandOver, Refusal):
-            return None  # this candidate breaks the source
+        texts = await self._render_texts(root, files)
+        return None if texts is None else _objects(texts)
+
+    async def _render_texts(self, root: Root, files: Mapping[str, bytes]) -> tuple[str, ...] | None:
+        """Render once what is the same; None: this candidate breaks the source."""
+        tree = self.located.tree
+        changed = frozenset(item for item in files.items() if tree.get(item[0]) != item[1])
+        if (root, changed) not in self._known:
+            try:
+                texts: tuple[str, ...] | None = await sources.render(self.renderer, files, root)
+            except (errors.HandOver, Refusal):
+                texts = None
+            self._known[root, changed] = texts
+        return self._known[root, changed]
 
     async def _reach(
         self, candidate: Candidate, files: Mapping[str, bytes], intent: Intent
@@ -219,7 +229,7 @@ class _Placing:
         for root in self.located.others:
             if not any(root.uses(name) for name in candidate.files):
                 continue
-            before = await self._render_before(root)
+            before = await self._render(root, self.located.tree)
             after = await self._render(root, files)
             if before is None:
                 continue  # it did not render before either
@@ -232,16 +242,11 @@ class _Placing:
                 touched.append(root.title)
         return tuple(touched)
 
-    async def _render_before(self, root: Root) -> Objects | None:
-        if root not in self._before:
-            self._before[root] = await self._render(root, self.located.tree)
-        return self._before[root]
-
     async def finish(self, proposal: Proposal) -> placed.Placed:
         """Return the proposal with real files, diff, and what more there is to say."""
         root = self.located.roots[0]
-        texts = await sources.render(self.renderer, self.files, root)
-        after = [rendered.load(text) for text in texts]
+        texts = await self._render_texts(root, self.files)
+        after = [rendered.load(text) for text in texts or ()]
         source = self.located.source
         manifest = placed.find_object(after, rendered.identify(source.manifest))
         others = {
