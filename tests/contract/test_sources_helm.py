@@ -290,3 +290,22 @@ stringData: {password: {{ randAlphaNum 20 }}, at: {{ now | date "150405.000000" 
     world = await World.load(BLOCK + VALUES + secret, root=root(), metadata=RELEASE)
     placed = await world.fix(rendering.find_oom())
     assert world.changed_lines(placed) == {"apps/web/values.yaml": SMALL}
+
+
+async def test_a_chart_from_elsewhere_goes_to_a_person_with_the_release_that_names_it() -> None:
+    release = """
+== apps/redis.yaml
+apiVersion: helm.toolkit.fluxcd.io/v2
+kind: HelmRelease
+metadata: {name: cache}
+spec:
+  chart: {spec: {chart: redis, sourceRef: {kind: HelmRepository, name: charts}}}
+  values: {memory: 64Mi}
+"""
+    world = await World.load(BLOCK + VALUES, root=root(), metadata={"labels": {"helm.toolkit.fluxcd.io/name": "cache"}})
+    for files in (rendering.tree(release), {**world.files, **rendering.tree(release)}):
+        world.files = {name: content for name, content in files.items() if "Chart.yaml" not in name}
+        with pytest.raises(Refusal) as caught:
+            await world.locate()
+        assert caught.value.reason == "GeneratorNotSupported"
+        assert "apps/redis.yaml (Flux cache) delivers Deployment web from redis" in caught.value.message

@@ -65,7 +65,7 @@ async def locate(
     declared = rendering.iterate_manifests(layout.plain, path)
     plain = finding_source.find_among(declared, live, namespace)
     named = [entry for entry in plain if _namespace(entry.manifest) == namespace]
-    if named or not layout.rendered:
+    if named or not (layout.rendered or hints.names_of(live)):
         source = _only_plain(plain, layout, live, namespace)
         return Located(source=source, files=files, tree=files, layout=layout)
     search = _Search(renderer, files, layout, live, namespace)
@@ -263,6 +263,12 @@ class _Search:
 
     def explain_missing(self) -> tuple[str, str]:
         """Return reason and message where nothing was found."""
+        if self.declared is not None and not self.failures:
+            return "GeneratorNotSupported", (
+                f"{self.declared.file} ({self.declared.kind} {self.declared.name}) delivers "
+                f"{workloads.describe(self.live)} from {self.declared.path or 'the root'}, which "
+                "is no kustomization or chart below the mapped path."
+            )
         if self.failures:
             listed = " ".join(dict.fromkeys(self.failures[:3]))
             return "GeneratorNotSupported", (
