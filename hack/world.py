@@ -55,6 +55,14 @@ def apply(*objects: dict[str, Any]) -> None:
     kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
 
 
+def put(entry: dict[str, Any]) -> None:
+    """Create an object, or replace it whole, whoever owns its fields by now; may be repeated."""
+    text = json.dumps(entry)
+    name = f"{entry['kind']}.{entry['apiVersion'].partition('/')[0]}/{entry['metadata']['name']}"
+    there = kubectl("get", name, "--ignore-not-found", "-o", "name")
+    kubectl("replace" if there else "create", "-f", "-", stdin=text)
+
+
 def wait_until(
     what: str, probe: Callable[[], Any], *, timeout: float, every: float = 0.5, say: Callable[[str], None] | None = None
 ) -> Any:
@@ -169,7 +177,7 @@ def install(*, namespaces: Sequence[str], say: Callable[[str], None] = print, **
         key = os.environ.get("OPENAI_API_KEY", "none")
         apply(secret("model", host_of(model.get("baseURL", "https://api.openai.com")), {"apiKey": key}))
         overrides.setdefault("agents", {"model": model})
-    apply(policy(namespaces=namespaces, **overrides))
+    put(policy(namespaces=namespaces, **overrides))
     say("operator installed; waits for its rollout")
     kubectl("-n", SYSTEM, "rollout", "status", "deployment/selfheal-operator", "--timeout=120s")
 
