@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from selfheal.api.classes import IncidentClass
 from selfheal.diagnosis import jobs, log_signs
@@ -100,15 +101,40 @@ def killed_by_probe(reading: Reading, container: Container) -> bool:
     ):
         return True
     probed = "livenessProbe" in container.spec or "startupProbe" in container.spec
-    return (
-        probed
-        and container.exit_code in _STOPPED
-        and container.terminated.get("reason") != "OOMKilled"
-        and any(
-            _KILLS.match(str(event.value.get("message", "")))
-            for event in reading.events("Unhealthy", about=container.pod_name)
-        )
+    if not probed or container.exit_code not in _STOPPED:
+        return False
+    if container.terminated.get("reason") == "OOMKilled":
+        return False
+    return probe_of_lifetime(container) is not None or any(
+        _KILLS.match(str(event.value.get("message", "")))
+        for event in reading.events("Unhealthy", about=container.pod_name)
     )
+
+
+def probe_of_lifetime(container: Container) -> str | None:
+    """Return the probe that allows just as long as the container lived before it was stopped."""
+    begun = parse_time(container.terminated.get("startedAt"))
+    ended = parse_time(container.terminated.get("finishedAt"))
+    if begun is None or ended is None or container.restarts < FLAPPING:
+        return None
+    lived = (ended - begun).total_seconds()
+    spec = dig(container.pod.value, "spec")
+    grace = 5.0  # it went when it was told to; else it was killed after its time of grace
+    if container.exit_code == KILLED:
+        grace = float(spec.get("terminationGracePeriodSeconds") or 30)
+    for name in ("startupProbe", "livenessProbe"):
+        probe = dig(container.spec, name)
+        period = float(probe.get("periodSeconds") or 10)
+        allowed = allowed_seconds(probe)
+        if probe and allowed - period - 1 <= lived <= allowed + period + grace:
+            return name
+    return None
+
+
+def allowed_seconds(probe: Mapping[str, Any]) -> float:
+    """Return the seconds after which a probe kills a container that never answers."""
+    delay, period = probe.get("initialDelaySeconds") or 0, probe.get("periodSeconds") or 10
+    return float(delay + period * (probe.get("failureThreshold") or 3))
 
 
 def killed_unasked(container: Container) -> bool:

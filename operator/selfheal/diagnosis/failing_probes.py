@@ -52,8 +52,8 @@ class Failure:
     @property
     def latest(self) -> str:
         """Return the newest message: an early one may only say that it had not started."""
-        newest = max(self.events, key=lambda event: str(event.value.get("at", "")))
-        return str(newest.value.get("message", ""))
+        newest = max(self.events, key=lambda event: str(event.value.get("at", "")), default=None)
+        return str(newest.value.get("message", "")) if newest else ""
 
     @property
     def declared(self) -> Mapping[str, int]:

@@ -49,6 +49,23 @@ def find(reading: Reading) -> Iterator[Finding]:
         if (finding.container, finding.parameters) not in seen:
             seen.append((finding.container, finding.parameters))
             yield finding
+    yield from _unsaid(reading, {container for container, _ in seen})
+
+
+def _unsaid(reading: Reading, said: set[str | None]) -> Iterator[Finding]:
+    """Yield containers that a probe killed by the time they lived, where its events are missing."""
+    for container in reading.containers:
+        probe = crashes.probe_of_lifetime(container)
+        if probe is None or container.name in said:
+            continue
+        if not crashes.killed_by_probe(reading, container):
+            continue
+        said.add(container.name)
+        failure = Failure(reading=reading, container=container, probe=probe, events=())
+        if slow_starts.applies(failure):
+            yield slow_starts.finding(failure, (container.pod.id,))
+        else:
+            yield _uncorrectable(failure, None)
 
 
 def _classify(failure: Failure) -> Finding:
@@ -247,7 +264,8 @@ def _uncorrectable(failure: Failure, status: str | None) -> Finding:
         seen = f"; it was seen to answer after {took:g} s" if took is not None else ""
         what = f"no answer within its timeoutSeconds of {timeout:g} (timed out){seen}"
     else:
-        fault, what = "Unknown", quote(failure.latest, 120)
+        fault = "Unknown"
+        what = quote(failure.latest, 120) or "it ends the container as soon as it may"
     return Finding(
         class_=IncidentClass.FAILED_HEALTH_CHECK,
         cause=f"The {failure.probe} of container {failure.container.name} fails: {what}.",

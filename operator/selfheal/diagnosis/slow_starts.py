@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from selfheal.api.classes import IncidentClass
 from selfheal.diagnosis import crashes
 from selfheal.diagnosis.evidence import Finding
 from selfheal.diagnosis.failing_probes import Failure
-from selfheal.diagnosis.reading import dig, parse_time, quote, stated
+from selfheal.diagnosis.reading import parse_time, quote, stated
 
 RANK = 50
 _STARTING = re.compile(
@@ -57,7 +56,7 @@ def finding(failure: Failure, evidence: tuple[str, ...]) -> Finding:
     """Return the finding: the probe kills a start that takes longer than it allows."""
     kills, container = _kills(failure), failure.container
     killed = crashes.killed_by_probe(failure.reading, container)
-    allowed = _allowed(failure.spec)
+    allowed = crashes.allowed_seconds(failure.spec)
     lived = _lived(failure)
     declared = failure.number is not None and failure.number in failure.declared.values()
     after_start = failure.probe == "livenessProbe" and "startupProbe" in container.spec
@@ -74,13 +73,6 @@ def finding(failure: Failure, evidence: tuple[str, ...]) -> Finding:
         rank=RANK,
         parameters=stated(fault="SlowStart", probe=failure.probe, allowed=allowed, lived=lived),
     )
-
-
-def _allowed(probe: Any) -> float:
-    """Return the seconds after which the probe kills a container that never answers."""
-    spec = dig(probe)
-    delay, period = spec.get("initialDelaySeconds") or 0, spec.get("periodSeconds") or 10
-    return float(delay + period * (spec.get("failureThreshold") or 3))
 
 
 def _lived(failure: Failure) -> float | None:

@@ -234,3 +234,27 @@ def test_an_init_container_that_waits_for_ever(text: str, ago: float, fault: str
     assert [(one.parameters["fault"], one.parameters["what"], one.confidence, one.container) for one in found] == (
         [(fault, what, confidence, "setup")] if fault else []
     )
+
+
+@pytest.mark.parametrize(
+    ("lived", "code", "text", "fault"),
+    [
+        (10, 137, "loading model", "SlowStart"),
+        (10, 0, "", "Unknown"),
+        (2, 0, "", "Completed"),
+        (10, 1, "", "Exit"),
+    ],
+)
+def test_the_time_that_a_container_lived_tells_of_the_probe_before_its_events_do(lived: float, code: int, text: str, fault: str) -> None:
+    probe = {"livenessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 3}}
+    last = make.ended("Error" if code else "Completed", code, lived=lived)
+    statuses = [make.status(restarts=3, waiting="CrashLoopBackOff", last=last)]
+    pods = [make.pod(name, containers=[make.container(**probe)], statuses=statuses) for name in ("web-1", "web-2")]
+    for pod in pods:
+        pod.value["spec"]["terminationGracePeriodSeconds"] = 1
+    found = registry.diagnose(make.bundle(*pods, *([make.log(text)] if text else [])))
+    assert [one.parameters["fault"] for one in found] == [fault]
+    assert found[0].evidence[0] == "pod/web-1"
+    once = make.status(restarts=1, waiting="CrashLoopBackOff", last=last)
+    pods[0].value["status"]["containerStatuses"] = [once]
+    assert registry.diagnose(make.bundle(pods[0]))[0].parameters["fault"] in ("Exit", "Completed")

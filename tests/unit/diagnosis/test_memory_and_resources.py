@@ -182,3 +182,10 @@ def test_a_kill_that_nobody_asked_for_is_the_kernels() -> None:
     probed = {**LIMITED, "livenessProbe": {"tcpSocket": {"port": 1}}}
     for others in (look({}), look(probed), look(LIMITED, reason="Evicted")):
         assert [one.class_ for one in others] == [IncidentClass.CRASH_LOOP_BACK_OFF]
+
+
+def test_an_oom_kill_of_a_probed_container_is_no_probes_doing() -> None:
+    spec = {**LIMITED, "livenessProbe": {"httpGet": {"path": "/", "port": 80}}}
+    event = make.event("Unhealthy", "Liveness probe failed: Get: connect: connection refused")
+    (found,) = registry.diagnose(make.bundle(make.pod(containers=[make.container(**spec)], statuses=[killed()]), event))
+    assert found.class_ is IncidentClass.OOM_KILLED
