@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from selfheal.diagnosis.evidence import Bundle, Finding
+from selfheal.diagnosis.reading import Reading
 from selfheal.remediation import diff, documents, editing, finding_source, workloads
 from selfheal.remediation.edits import Edit, Operation, PathStep, Proposal, Refusal, Source
 from selfheal.verification import contract
@@ -103,6 +104,22 @@ class Draft:
             reason=reason,
         )
 
+    def _by_hand(self) -> str:
+        """Return what the StatefulSet controller leaves to a person: kubernetes issue 67250."""
+        spec = self.source.manifest.get("spec") or {}
+        ordered = spec.get("podManagementPolicy", "OrderedReady") == "OrderedReady"
+        if self.source.manifest.get("kind") != "StatefulSet" or not ordered:
+            return ""
+        reading = Reading(bundle=self.bundle)
+        waiting = sorted({one.pod_name for one in reading.containers if not one.ready})
+        if not waiting:
+            return ""
+        pods = " ".join(waiting)
+        return (
+            " A StatefulSet does not replace pods that are not ready: after the delivery, "
+            f"kubectl -n {self.bundle.namespace} delete pod {pods}."
+        )
+
     def propose(
         self, *edits: Edit, summary: str, risk: str, risk_reason: str, arithmetic: str = ""
     ) -> Proposal:
@@ -115,7 +132,7 @@ class Draft:
             files=changed,
             diff=diff.render_diff(self.files, changed),
             risk=risk,
-            risk_reason=risk_reason,
+            risk_reason=f"{risk_reason}{self._by_hand()}",
             rollback=f"Revert the merge commit (git revert) and let it be delivered: {before}.",
             arithmetic=arithmetic,
             checks=contract.checks_for(self.finding.class_),

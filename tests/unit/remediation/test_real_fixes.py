@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import pytest
@@ -110,3 +111,16 @@ def test_where_nothing_is_safe_a_person_gets_the_steps(name: str, words: str) ->
     with pytest.raises(Refusal) as caught:
         fix(name)
     assert (caught.value.reason, words in caught.value.message) == ("NeedsPerson", True)
+
+
+def test_what_a_stateful_set_leaves_to_a_person_is_said() -> None:
+    assert "kubectl -n pk-h delete pod stsenv-0." in fix("stsenv")[0][0].risk_reason
+    bundle = load("stsenv")
+    files = files_of(bundle)
+    source = propose.find_source(files, path="", manifest=_live(bundle), namespace=bundle.namespace)
+    finding = registry.diagnose(bundle)[0]
+    bare = dataclasses.replace(bundle, items=())
+    parallel = dataclasses.replace(source, manifest={**source.manifest, "spec": {**source.manifest["spec"], "podManagementPolicy": "Parallel"}})
+    for one, where in ((bare, source), (bundle, parallel)):
+        found = propose.propose(finding, bundle=one, source=where, files=files, guards=GuardsSpec())
+        assert "delete pod" not in found[0].risk_reason
