@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import click
 import pydantic
 import pytest
+import yaml
 from tests.fakes.store import FakeStore
 
 from selfheal import credentials, logs
@@ -205,3 +206,15 @@ def test_libraries_that_log_requests_are_quiet() -> None:
     logs.configure("DEBUG", None)
     for name in ("httpx2", "openai", "github", "urllib3"):
         assert logging.getLogger(name).getEffectiveLevel() == logging.WARNING
+
+
+def test_no_service_of_the_manifests_is_read_as_a_setting() -> None:
+    """Kubernetes injects <SERVICE>_PORT and _SERVICE_HOST for each Service of a namespace."""
+    path = pathlib.Path(__file__).resolve().parents[3] / "manifests" / "base" / "deployment.yaml"
+    found = list(yaml.safe_load_all(path.read_text()))
+    (pod,) = (entry["spec"]["template"]["spec"] for entry in found if entry["kind"] == "Deployment")
+    assert pod["enableServiceLinks"] is False
+    for entry in found:
+        if entry["kind"] == "Service":
+            word = entry["metadata"]["name"].replace("-", "_").removeprefix("selfheal_")
+            assert not {f"{word}_port", f"{word}_service_host"} & set(Settings.model_fields)
