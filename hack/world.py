@@ -174,7 +174,7 @@ def install(*, namespaces: Sequence[str], say: Callable[[str], None] = print, **
     rendered = "\n---\n".join(parts)
     kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"), check=False)
     kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
-    kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=rendered)
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=without_policy(rendered))
     asks = ROOT / "manifests" / "optional" / "ask-containers.yaml"
     kubectl("apply", "--server-side", "--force-conflicts", "-f", str(asks))
     apply(
