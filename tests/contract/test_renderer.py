@@ -40,10 +40,11 @@ async def refuse(files: dict[str, bytes], root: Root) -> errors.HandOver:
     return caught.value
 
 
-async def test_renders() -> None:
+async def test_renders_and_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     files = {"app/kustomization.yaml": b"resources: [c.yaml]\nnamePrefix: x-\n", "app/c.yaml": CONFIG.encode()}
     assert "name: x-c" in await rendering.make_renderer().render(files, overlay())
-    assert not [name for name in os.listdir(tempfile.gettempdir()) if name.startswith("selfheal-render-")]
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize(

@@ -100,36 +100,43 @@ async def _run(work: pathlib.Path, program: pathlib.Path, root: Root) -> str:
     try:
         async with asyncio.timeout(SECONDS):
             output, message = await asyncio.gather(
-                _read(process.stdout, MAX_OUTPUT), _read(process.stderr, MAX_OUTPUT)
+                _read(process, process.stdout), _read(process, process.stderr)
             )
             code = await process.wait()
     except TimeoutError as exc:
         raise errors.HandOver(
             "RenderTooLarge", f"{root.title} does not render within {SECONDS:.0f} seconds."
         ) from exc
-    except _TooMuchError as exc:
+    finally:
+        _kill(process)
+        # asyncio waits for the ends of both pipes too, and stops reading one whose buffer is full
+        await asyncio.gather(_read(process, process.stdout), _read(process, process.stderr))
+        await process.wait()
+    if output is None or message is None:
         raise errors.HandOver(
             "RenderTooLarge", f"{root.title} renders to more than {MAX_OUTPUT} bytes."
-        ) from exc
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        )
     return _judge(root, code, output, message.decode("utf-8", errors="replace"), work)
 
 
-class _TooMuchError(Exception):
-    """A stream went on after its bound."""
+def _kill(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
 
 
-async def _read(stream: asyncio.StreamReader | None, bound: int) -> bytes:
+async def _read(
+    process: asyncio.subprocess.Process, stream: asyncio.StreamReader | None
+) -> bytes | None:
+    """Read a stream to its end; None: it went past the bound, and the process was ended."""
     parts, size = [], 0
     while stream is not None and (part := await stream.read(65536)):
-        parts.append(part)
         size += len(part)
-        if size > bound:
-            raise _TooMuchError
-    return b"".join(parts)
+        if size > MAX_OUTPUT:
+            _kill(process)
+            parts = []
+        else:
+            parts.append(part)
+    return b"".join(parts) if size <= MAX_OUTPUT else None
 
 
 def _judge(root: Root, code: int, output: bytes, message: str, work: pathlib.Path) -> str:
