@@ -128,7 +128,8 @@ async def _read(
     process: asyncio.subprocess.Process, stream: asyncio.StreamReader | None
 ) -> bytes | None:
     """Read a stream to its end; None: it went past the bound, and the process was ended."""
-    parts, size = [], 0
+    parts: list[bytes] = []
+    size = 0
     while stream is not None and (part := await stream.read(65536)):
         size += len(part)
         if size > MAX_OUTPUT:
