@@ -14,6 +14,7 @@ from selfheal.adapters.kube import kinds
 from selfheal.cli import (
     sandbox_repository,
     trial_manifests,
+    trial_policy,
     trial_report,
     trial_scan,
     trial_symptoms,
@@ -79,7 +80,7 @@ def run(
     placed = trial_manifests.place_in_namespace(files, space)
     if not trial_manifests.is_rendered(files):
         check_accepted(kubectl, placed)
-    serve_namespace(kubectl, space)
+    trial_policy.serve_namespace(kubectl, space)
     say(f"commits {len(files)} files to {sandbox.values['repository']} and waits for delivery")
     repository = sandbox.repository()
     place = f"{sandbox.values['path']}/{space}"
@@ -99,10 +100,11 @@ def run(
 
 
 def clear(sandbox: Sandbox, namespace: str) -> None:
-    """Take a trial's folder out of the repository, and its namespace out of the cluster."""
+    """Take a trial out of the repository, its namespace out of the cluster and the policy."""
     repository = sandbox.repository()
     repository.replace_folder(f"{sandbox.values['path']}/{namespace}", {}, f"Remove {namespace}")
     kubectl = Kubectl(sandbox.values["kubeconfig"])
+    trial_policy.release_namespace(kubectl, namespace)
     kubectl.run("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
 
 
@@ -114,20 +116,6 @@ def prepare(kubectl: Kubectl, namespace: str) -> None:
         kubectl.run(
             "-n", namespace, "delete", kind, "--all", "--wait=true", "--grace-period=1", check=False
         )
-
-
-def serve_namespace(kubectl: Kubectl, namespace: str) -> None:
-    """Add the namespace to the default policy's first mapping."""
-    policy = json.loads(kubectl.run("get", "shp", "default", "-o", "json"))
-    mappings = policy["spec"].get("code", {}).get("repositories", [])
-    if not mappings:
-        raise TrialError("the policy default maps no repository: install the sandbox by make demo")
-    spaces = mappings[0]["match"]["namespaces"]
-    if namespace in spaces:
-        return
-    path = "/spec/code/repositories/0/match/namespaces/-"
-    patch = json.dumps([{"op": "add", "path": path, "value": namespace}])
-    kubectl.run("patch", "shp", "default", "--type=json", "-p", patch)
 
 
 def check_accepted(kubectl: Kubectl, files: Mapping[str, bytes]) -> None:
