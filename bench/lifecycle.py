@@ -33,6 +33,8 @@ from selfheal.cli import trial  # noqa: E402
 CASES = ("oom", "bad-tag", "wrong-repository", "wrong-probe")
 AT_ONCE = 4
 PATIENCE = 300.0
+LOOK = 2.0
+"""Seconds between two looks of a trial by kubectl; more often, the looks take what is measured."""
 SYSTEMS = ("kubernetes", "jira", "github", "model")
 CHAIN = [phase.value for phase in Phase if phase is not Phase.INCIDENT_REQUIRES_HUMAN]
 ANALYSED = Phase.ANALYSIS_COMPLETE.value
@@ -198,6 +200,7 @@ def main() -> int:
     prepare()
     box = world.sandbox()
     sandbox = trial.Sandbox.load(world.CLUSTER / "sandbox.json")
+    trial.POLL = LOOK
     watch = watching.Watch()
     try:
         incidents = live_all(sandbox, watch, words.incidents)
