@@ -122,3 +122,10 @@ def test_no_variable_is_lost_and_a_startup_probe_asks_what_the_liveness_probe_as
     assert refusal(run_rules.check_document, change({}, {"startupProbe": probe})) == "WeakensProbe"
     run_rules.check_document(change(live, {}))
     run_rules.check_document(DocumentChange(file="f", number=0, before=None, after={"kind": "Job"}))
+
+
+def test_a_command_that_was_one_text_is_compared_as_one() -> None:
+    leaf = Leaf(path=("spec", "containers", "app", "command"), before="serve", after=["sleep", "9"])
+    assert run_rules.check_command(leaf) is not None
+    kept = Leaf(path=leaf.path, before="serve now", after=["serve", "later"])
+    assert run_rules.check_command(kept) is None
