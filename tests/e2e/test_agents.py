@@ -139,7 +139,8 @@ def heal(namespace: str, policy: str) -> dict[str, Any]:
     files = trial.trial_manifests.read_files(OOM)
     placed = trial.trial_manifests.place_in_namespace(files, namespace)
     repository.replace_folder(f"{sandbox.values['path']}/{namespace}", placed, "All five agents")
-    workloads = trial.wait_for_workloads(kubectl, namespace, files)
+    wanted = trial.trial_manifests.list_wanted(files)
+    workloads = trial.wait_for_workloads(kubectl, namespace, wanted)
     failing = trial.find_failing(kubectl, namespace, workloads, lambda text: None)
     assert failing, "the example does not fail"
     body = {
