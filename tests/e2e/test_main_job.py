@@ -70,38 +70,3 @@ def test_an_oom_killed_workload_is_healed_at_the_source(installed: None, namespa
     assert labelled == CHAIN[CHAIN.index("PR_CREATED") :]
     pulls = github.pulls(box["github"], box["githubToken"], box["repository"])
     assert [p["number"] for p in pulls if uid[:8] in p["head"]["ref"]] == [pull]
-
-
-def test_a_bad_incident_is_refused_with_the_field_named(installed: None) -> None:
-    bad = {
-        "apiVersion": "selfheal.dev/v1alpha1",
-        "kind": "SelfHealingIncident",
-        "metadata": {"name": "bad", "namespace": "default"},
-        "spec": {"summary": "x", "priority": "Urgent"},
-    }
-    with pytest.raises(world.WorldError, match=r"spec\.priority"):
-        world.kubectl("apply", "-f", "-", stdin=json.dumps(bad))
-
-
-def test_an_unknown_policy_stalls_and_goes_on_once_mended(installed: None, namespace: str) -> None:
-    world.kubectl("create", "namespace", namespace)
-    name = f"late-{namespace}"
-    incident = {
-        "apiVersion": "selfheal.dev/v1alpha1",
-        "kind": "SelfHealingIncident",
-        "metadata": {"name": "lost", "namespace": namespace},
-        "spec": {"summary": "api is down", "policyRef": name},
-    }
-    world.kubectl("apply", "-f", "-", stdin=json.dumps(incident))
-
-    def stalled() -> str | None:
-        found = world.incident(namespace, "lost") or {}
-        conditions = found.get("status", {}).get("conditions", [])
-        return next((c["message"] for c in conditions if c["type"] == "Stalled"), None)
-
-    assert name in world.wait_until("a Stalled condition", stalled, timeout=30)
-    world.apply(world.policy(name, namespaces=[namespace]))
-    try:
-        world.wait_until("the stall to end", lambda: stalled() is None, timeout=90)
-    finally:
-        world.kubectl("delete", "shp", name)
