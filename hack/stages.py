@@ -52,6 +52,11 @@ CONTRACT = Stage("contract tests", [str(BIN / "pytest"), "-q", "tests/contract",
 CLUSTER = Stage("local cluster", host("-m", "hack.cluster", "up"))
 IMAGE = Stage("operator image", host("-m", "hack.cluster", "operator-image"))
 E2E = Stage("end-to-end tests", [str(BIN / "pytest"), "-q", "tests/contract", "tests/e2e", "-m", "e2e"])
+FAULTS = Stage(
+    "the whole fault library",
+    [str(BIN / "pytest"), "-q", "tests/e2e/test_faults.py", "tests/contract/test_sources_library.py"],
+    {"SELFHEAL_FAULTS": "all", "SELFHEAL_SOURCES_EVERY": "1"},
+)
 LIFECYCLE = Stage(
     "cluster's own life",
     [str(BIN / "pytest"), "-q", "tests/e2e/cluster"],
@@ -62,7 +67,7 @@ DEMO = Stage("demo", py("hack/demo.py"))
 
 PLANS = {
     "test": [PREPARE, CHECK, UNIT, SANDBOX, CONTRACT, CLUSTER, IMAGE, SANDBOX_UP, E2E],
-    "test-all": [PREPARE, CHECK, UNIT, SANDBOX, CONTRACT, LIFECYCLE, CLUSTER, IMAGE, SANDBOX_UP, E2E],
+    "test-all": [PREPARE, CHECK, UNIT, SANDBOX, CONTRACT, LIFECYCLE, CLUSTER, IMAGE, SANDBOX_UP, E2E, FAULTS],
     "demo": [PREPARE, SANDBOX, CLUSTER, IMAGE, SANDBOX_UP, DEMO],
 }
 
