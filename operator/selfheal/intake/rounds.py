@@ -16,7 +16,7 @@ from selfheal.intake.admission import Admission
 from selfheal.intake.detector import Detector
 from selfheal.intake.tickets import Ask, Monitor, Narrowing
 
-TICK = 1.0
+TICK = 5.0
 """Seconds between two looks at what is due."""
 
 LOOKS_A_QUIET_PERIOD = 4
