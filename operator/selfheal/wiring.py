@@ -185,9 +185,14 @@ class Wiring:
         key = credential.get("apiKey") or credential.get("OPENAI_API_KEY")
 
         async def make() -> Any:
-            return OpenAIModel(name=spec.name, base_url=spec.base_url, api_key=key)
+            return OpenAIModel(
+                name=spec.name,
+                base_url=spec.base_url,
+                api_key=key,
+                timeout=spec.timeout.total_seconds(),
+            )
 
-        identity = [spec.base_url, spec.name, key]
+        identity = [spec.base_url, spec.name, key, spec.timeout]
         return cast("ports.LanguageModel", await self._cached("model", identity, make))
 
     async def _tools(self, policy: Policy) -> ports.ToolHost | None:

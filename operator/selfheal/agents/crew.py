@@ -69,6 +69,7 @@ class Crew:
     ) -> None:
         """Keep what runs need; nothing is asked."""
         self._model = model
+        self._model_tokens = spec.model.context_tokens if spec.model is not None else None
         self._spec = spec
         self._consent = consent
         self._scope = scope
@@ -130,7 +131,12 @@ class Crew:
         memories = [prompts.render_json(incident) for incident in earlier]
         parts = (
             prompts.render_findings(findings),
-            prompts.render_evidence(bundle, first=quoted, share_logs=self._consent),
+            prompts.render_evidence(
+                bundle,
+                first=quoted,
+                share_logs=self._consent,
+                room=prompts.compute_room(self._model_tokens),
+            ),
             prompts.block("newest comment of a person on the ticket", hint) if hint else "",
         )
         memory = prompts.block("earlier incidents of this workload", "\n".join(memories))

@@ -21,7 +21,6 @@ from selfheal.domain import errors
 
 T = TypeVar("T", bound=Answer)
 
-MAX_TOKENS = 1500  # of one answer
 MAX_TOOL_CALLS = 12  # of one run
 _MAX_REPEATS = (
     2  # identical calls asked for before tools are taken away: small models go in circles
@@ -124,7 +123,7 @@ class _Conversation(Generic[T]):
     async def _ask(self, *, with_tools: bool) -> ports.ModelAnswer:
         tools = [tool.render() for tool in self._tools.values()] if with_tools else []
         refused = await self._ledger.admit(
-            self._agent.name, [self._messages, tools], max_tokens=MAX_TOKENS
+            self._agent.name, [self._messages, tools], max_tokens=prompts.ANSWER_TOKENS
         )
         if refused is not None:
             raise _Stop(refused)
@@ -135,7 +134,7 @@ class _Conversation(Generic[T]):
                 tools=tools,
                 schema=schema,
                 schema_name=self._a.answer.__name__,
-                max_tokens=MAX_TOKENS,
+                max_tokens=prompts.ANSWER_TOKENS,
             )
         except errors.SelfHealError as error:
             self._ledger.charge(self._agent.name, None)

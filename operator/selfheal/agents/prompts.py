@@ -9,12 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from selfheal import redaction
+from selfheal.agents import compaction
 from selfheal.agents.answers import Answer, build_schema
 from selfheal.agents.config import AgentDefinition, TaskDefinition
 from selfheal.diagnosis.evidence import Bundle, Finding, Item, ItemKind
 
 MAX_BLOCK = 6_000  # characters of one block
 MAX_EVIDENCE = 24_000  # characters of all evidence in one prompt: about 8,000 tokens
+ANSWER_TOKENS = 1_500  # of one answer
+_OTHER_TOKENS = 2_000  # who the agent is, its task, the schema, the rules' findings
+_CHARACTERS_A_TOKEN = 3  # of JSON; prose has about four
 _CUT = "\n[… {} characters left out …]\n"
 
 _RULES = """\
@@ -102,13 +106,22 @@ def render_findings(findings: Sequence[Finding]) -> str:
     return "Findings of the rules:\n" + block("findings of the rules", "\n".join(lines))
 
 
-def render_evidence(bundle: Bundle, *, first: Iterable[str] = (), share_logs: bool) -> str:
-    """Render the bundle within MAX_EVIDENCE characters, quoted items first."""
+def compute_room(context_tokens: int | None) -> int:
+    """Return how many characters of evidence a model's context has room for; None: not said."""
+    if context_tokens is None:
+        return MAX_EVIDENCE
+    tokens = max(context_tokens - ANSWER_TOKENS - _OTHER_TOKENS, 0)
+    return min(MAX_EVIDENCE, tokens * _CHARACTERS_A_TOKEN)
+
+
+def render_evidence(
+    bundle: Bundle, *, first: Iterable[str] = (), share_logs: bool, room: int = MAX_EVIDENCE
+) -> str:
+    """Render the bundle within ``room`` characters, quoted items first."""
     quoted = frozenset(first)
     ordered = sorted(bundle.items, key=lambda item: (item.id not in quoted, _importance(item.kind)))
     shown: list[str] = []
     left_out: list[str] = []
-    room = MAX_EVIDENCE
     for item in ordered:
         text = block(f"evidence {item.id}", _render_item(item, share_logs=share_logs))
         if len(text) <= room:
@@ -139,5 +152,5 @@ def _render_item(item: Item, *, share_logs: bool) -> str:
         which = "previous" if value.get("previous") else "current"
         text = str(value.get("text", "")) if share_logs else redaction.NOT_SHARED
         return f"{where}, {which} log:\n{text}"
-    clean = redaction.redact(value, share_logs=share_logs)
-    return json.dumps(clean, ensure_ascii=False, default=str, sort_keys=True)
+    clean = compaction.compact(redaction.redact(value, share_logs=share_logs))
+    return json.dumps(clean, ensure_ascii=False, default=str, sort_keys=True, separators=(",", ":"))

@@ -274,6 +274,14 @@ class ModelSpec(meta.Model):
     namespace_selector: LabelSelector | None = Field(
         default=None, description="Namespaces whose logs may go to the model; absent: none."
     )
+    timeout: meta.Duration = Field(
+        default=dt.timedelta(seconds=60), description="Longest time that one call may take."
+    )
+    context_tokens: int = Field(
+        default=32_768,
+        description="Tokens that a request and its answer may have together; evidence is cut to it.",
+        ge=4_096,
+    )
 
 
 class IncidentBudget(meta.Model):

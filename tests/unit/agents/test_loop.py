@@ -12,7 +12,7 @@ from tests.unit.agents import case
 from tests.unit.agents.case import NO_USAGE, Build, StillClock, analysis, change
 from tests.unit.agents.test_crew import analyse
 
-from selfheal.agents import answers, loop
+from selfheal.agents import answers, loop, prompts
 from selfheal.agents import config as agents_config
 from selfheal.api import policy
 from selfheal.api.incident import Usage
@@ -81,8 +81,8 @@ async def test_the_days_budget_is_reserved_before_each_call(build_crew: Build, m
     assert len(model.asked) == 1
     agent, tokens, cost = account.asked[0]
     assert agent == "root_cause_analyzer"
-    assert tokens > loop.MAX_TOKENS
-    assert cost == pytest.approx(((tokens - loop.MAX_TOKENS) * 1.0 + loop.MAX_TOKENS * 10.0) / 1e6)
+    assert tokens > prompts.ANSWER_TOKENS
+    assert cost == pytest.approx(((tokens - prompts.ANSWER_TOKENS) * 1.0 + prompts.ANSWER_TOKENS * 10.0) / 1e6)
     assert account.settled == [result.usage]
 
 
