@@ -10,6 +10,7 @@ from pathlib import Path
 from aiohttp import web
 
 from hack.sandbox.jira import control, page, seed
+from hack.sandbox.jira import routes_dc as dc
 from hack.sandbox.jira import routes_desk as desk
 from hack.sandbox.jira import routes_issue as issue
 from hack.sandbox.jira import routes_meta as meta
@@ -71,6 +72,11 @@ CLOUD: list[tuple[str, str, Handler]] = [
 DATA_CENTER: list[tuple[str, str, Handler]] = [
     ("GET", "/search", search.search_dc),
     ("POST", "/search", search.search_dc),
+    ("GET", "/project", dc.projects),
+    ("GET", "/project/{project}/versions", dc.nothing_of),
+    ("GET", "/project/{project}/components", dc.nothing_of),
+    ("GET", "/issue/{issue}/watchers", dc.watchers),
+    ("GET", "/issue/{issue}/worklog", dc.worklogs),
 ]
 DESK: list[tuple[str, str, Handler]] = [
     ("GET", "/info", desk.info),

@@ -273,6 +273,22 @@ def test_data_center_speaks_v2(site):
     assert site.v2("POST", "/search/jql", {"jql": "project = DC"}).status_code in (404, 405)
 
 
+# https://docs.atlassian.com/software/jira/docs/api/REST/9.17.0/ project and issue resources
+def test_data_center_lists_projects_watchers_and_worklogs(site):
+    key = site.v2("POST", "/issue", {"fields": {"project": {"key": "DC"}, "issuetype": {"name": "Task"}, "summary": "s"}}).json()["key"]
+    found = {p["key"]: p for p in site.v2("GET", "/project").json()}
+    assert {"OPS", "DC"} <= set(found)
+    assert site.v2("GET", "/project/DC/versions").json() == site.v2("GET", "/project/DC/components").json() == []
+    assert site.v2("GET", "/project/NONE/versions").status_code == 404
+    watchers = site.v2("GET", f"/issue/{key}/watchers").json()
+    assert (watchers["isWatching"], watchers["watchCount"]) == (True, 1)
+    assert [w["name"] for w in watchers["watchers"]] == ["selfheal"]
+    logs = site.v2("GET", f"/issue/{key}/worklog").json()
+    assert (logs["total"], logs["worklogs"]) == (0, [])
+    assert site.v2("GET", "/issue/DC-999/watchers").status_code == 404
+    assert site.call("GET", f"/issue/{key}/watchers").status_code in (404, 405)  # only what Cloud's v3 subset serves
+
+
 def test_page_is_escaped(site):
     key = client.create_ticket(site.base, "alice", "OPS", "<script>alert(1)</script>", "<b>")
     text = requests.get(f"{site.base}/browse/{key}", timeout=5).text

@@ -1,0 +1,1 @@
+"""The real mcp-atlassian in an environment of its own, for tests."""
