@@ -56,6 +56,19 @@ class Document:
     content: Mapping[str, Any]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StoredSize:
+    """A stored document without its content; ``size`` in bytes as stored."""
+
+    namespace: str
+    name: str
+    incident_uid: str
+    type: DocumentType
+    run: int
+    created: str
+    size: int
+
+
 class IncidentStore(Protocol):
     """Our own kinds in the API server."""
 
@@ -97,6 +110,12 @@ class IncidentStore(Protocol):
 
     async def delete_document(self, namespace: str, name: str) -> None:
         """Delete a document; gone already is fine."""
+
+    async def measure_documents(self, above: int) -> Sequence[StoredSize]:
+        """List all documents of the cluster without contents; empty where they are surely less.
+
+        ``above`` in bytes: where so many documents as there are cannot come to it, none is read.
+        """
 
     async def emit_event(self, incident: Incident, *, type: str, reason: str, message: str) -> None:
         """Post a Kubernetes event about the incident; best effort."""

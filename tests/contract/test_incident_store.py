@@ -373,3 +373,14 @@ async def test_cluster_and_namespace_are_identified(world: World) -> None:
     assert first == await world.port.get_cluster_id() != ""
     labels = await world.port.get_namespace_labels(world.namespace)
     assert labels["kubernetes.io/metadata.name"] == world.namespace
+
+
+async def test_documents_are_measured_without_their_contents_only_where_they_may_be_too_much(world: World) -> None:
+    owner = await world.create()
+    noise = random.Random(7).randbytes(20_000).hex()
+    await world.port.ensure_document(world.document(owner, content={"x": noise}))
+    assert await world.port.measure_documents(above=1 << 40) == []
+    mine = [one for one in await world.port.measure_documents(above=0) if one.incident_uid == owner.metadata.uid]
+    [found] = mine
+    assert (found.namespace, found.name, found.run) == (world.namespace, "checkout-r1a1-evidence", 1)
+    assert 20_000 < found.size < 40_000

@@ -14,6 +14,7 @@ from selfheal.adapters.kube import causes, documents
 from selfheal.api import incident as incidents
 from selfheal.api import meta
 from selfheal.api import policy as policies
+from selfheal.api.evidence import MAX_DOCUMENT_BYTES
 from selfheal.domain import errors
 
 CLUSTER_ID = "3f6f0c52-8ac4-4e0a-9b7c-0d7b2a1f4c11"
@@ -203,6 +204,12 @@ class FakeStore:
     async def delete_document(self, namespace: str, name: str) -> None:
         """Delete; gone already is fine."""
         self.stored_documents.pop((namespace, name), None)
+
+    async def measure_documents(self, above: int) -> Sequence[ports.StoredSize]:
+        """Measure all of them, unless so many cannot be too much."""
+        if len(self.stored_documents) * MAX_DOCUMENT_BYTES <= above:
+            return []
+        return [documents.measure(stored) for stored in self.stored_documents.values()]
 
     async def emit_event(
         self, incident: incidents.Incident, *, type: str, reason: str, message: str

@@ -115,6 +115,20 @@ def _age(stored: Mapping[str, Any]) -> tuple[bool, int, str]:
     return not said, _run(stored), str(stored["spec"].get("created"))
 
 
+def measure(stored: Mapping[str, Any]) -> ports.StoredSize:
+    """Return what is known of a stored document without unpacking it; pure."""
+    spec = stored["spec"]
+    return ports.StoredSize(
+        namespace=str(stored["metadata"]["namespace"]),
+        name=str(stored["metadata"]["name"]),
+        incident_uid=owner_uid_of(stored),
+        type=evidence.DocumentType(spec["type"]),
+        run=_run(stored),
+        created=str(spec.get("created")),
+        size=_size(stored),
+    )
+
+
 def owner_uid_of(stored: Mapping[str, Any]) -> str:
     """Return the uid of the incident that owns a stored document; empty: none does."""
     for owner in stored.get("metadata", {}).get("ownerReferences") or ():

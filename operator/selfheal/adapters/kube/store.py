@@ -26,6 +26,7 @@ from selfheal.domain import errors
 
 POKE_ANNOTATION = "selfheal.dev/poke"
 _LOG = logging.getLogger(__name__)
+_MEASURED_AT_ONCE = 50  # documents of at most 64 KiB each in memory
 _LONGEST_EVENT = 1024  # bytes the API server allows in an event's message
 
 ModelT = TypeVar("ModelT", bound=meta.Model)
@@ -167,6 +168,18 @@ class KubeIncidentStore:
             await self._api.write("DELETE", _document_path(namespace, name), None)
         except errors.NotFound:
             return
+
+    async def measure_documents(self, above: int) -> Sequence[ports.StoredSize]:
+        """Count by one small request; only where that may be too much, page through all of them."""
+        path = connection.path_of(API_VERSION, evidence.PLURAL)
+        first = await self._api.get(path, {"limit": 1})
+        left = (first.get("metadata") or {}).get("remainingItemCount")
+        more = bool((first.get("metadata") or {}).get("continue"))
+        count = len(first.get("items") or ()) + int(left or 0)
+        if count * evidence.MAX_DOCUMENT_BYTES <= above and (left is not None or not more):
+            return []
+        pages = self._api.pages(path, {"limit": _MEASURED_AT_ONCE})
+        return [documents.measure(one) async for one in pages]
 
     async def emit_event(
         self, incident: incidents.Incident, *, type: str, reason: str, message: str
