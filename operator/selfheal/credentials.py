@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from selfheal import ports
-from selfheal.api.policy import CredentialsRef
+from selfheal.api.policy import CredentialsRef, McpServerSpec
 from selfheal.domain import errors
 
 
@@ -43,6 +43,34 @@ async def resolve(
             reason="CredentialsMissing",
         )
     return environment
+
+
+async def resolve_servers(
+    store: ports.IncidentStore, specs: Sequence[McpServerSpec]
+) -> tuple[dict[str, Mapping[str, str]], dict[str, errors.SelfHealError]]:
+    """Return credentials of MCP servers by name, and why one cannot be had or sent there.
+
+    Such a server is left out, and a condition says so; the incident goes on without it.
+    """
+    held: dict[str, Mapping[str, str]] = {}
+    refused: dict[str, errors.SelfHealError] = {}
+    for spec in specs:
+        if spec.credentials_ref is None:
+            continue
+        field = f"agents.mcpServers[{spec.name}].url"
+        try:
+            found = await resolve(store, spec.credentials_ref, {}, base_url=spec.url, field=field)
+            if spec.url is not None and not found.get("token"):
+                raise errors.PolicyInvalid(
+                    f"spec.{field}: Secret {spec.credentials_ref.name} has no key token. "
+                    "Put the bearer token there.",
+                    reason="CredentialsMissing",
+                )
+        except errors.SelfHealError as error:
+            refused[spec.name] = error
+            continue
+        held[spec.name] = found
+    return held, refused
 
 
 def _check_host(

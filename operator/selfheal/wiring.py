@@ -10,8 +10,9 @@ import inspect
 import json
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from selfheal import credentials, ports
 from selfheal.adapters import github, jira, kube
@@ -23,7 +24,7 @@ from selfheal.agents.config import AgentsConfig, load_config
 from selfheal.agents.crew import Crew
 from selfheal.agents.tools import Scope
 from selfheal.api.incident import Incident
-from selfheal.api.policy import McpServerSpec, ModelSpec, Policy, TrackerType
+from selfheal.api.policy import ModelSpec, Policy, TrackerType
 from selfheal.domain import errors
 from selfheal.engine.deps import Deps, Systems
 from selfheal.model_account import Account
@@ -61,10 +62,17 @@ class Wiring:
         """Return the adapters that serve one incident; what is misconfigured raises when called."""
         identity = incident.status.identity
         uid = identity.uid if identity is not None else incident.metadata.uid
-        return await self.connect_policy(policy, incident.metadata.namespace, uid)
+        ticket, tracker = incident.status.ticket, policy.spec.tracker
+        scope = Scope(
+            namespace=incident.metadata.namespace,
+            repository=identity.repository if identity is not None else None,
+            ticket=ticket.key if ticket is not None else None,
+            site=tracker.cloud_id or (urlsplit(tracker.site).netloc if tracker.site else None),
+        )
+        return await self.connect_policy(policy, scope, uid)
 
     async def connect_policy(
-        self, policy: Policy, namespace: str | None = None, uid: str | None = None
+        self, policy: Policy, scope: Scope | None = None, uid: str | None = None
     ) -> Systems:
         """Return the adapters of a policy; logs reach a model only for namespaces that consent."""
         policy = self._with_environment_model(policy)
@@ -72,7 +80,7 @@ class Wiring:
             tracker=await self._tracker(policy),
             code=await self._code(policy),
             registry=await self._registry(policy),
-            crew=await self._crew(policy, namespace, uid),
+            crew=await self._crew(policy, scope or Scope(), uid),
         )
 
     def _with_environment_model(self, policy: Policy) -> Policy:
@@ -148,8 +156,8 @@ class Wiring:
         identity = [[spec.to_wire() for spec in specs], logins]
         return cast("ports.Registry", await self._cached("registry", identity, make))
 
-    async def _crew(self, policy: Policy, namespace: str | None, uid: str | None) -> Crew:
-        spec = policy.spec.agents
+    async def _crew(self, policy: Policy, scope: Scope, uid: str | None) -> Crew:
+        spec, namespace = policy.spec.agents, scope.namespace
         model = await self._model(spec.model) if spec.model else None
         consent = False
         if namespace and spec.model is not None and spec.model.namespace_selector is not None:
@@ -169,7 +177,7 @@ class Wiring:
                 budget=spec.budget.per_day,
                 incident_uid=uid,
             ),
-            scope=Scope(namespace=namespace),
+            scope=scope,
         )
 
     async def _model(self, spec: ModelSpec) -> ports.LanguageModel:
@@ -202,39 +210,16 @@ class Wiring:
         commands = {
             name: Command(argv=tuple(argv)) for name, argv in self.settings.mcp_commands.items()
         }
-        tokens, refused = await self._mcp_tokens(specs)
+        held, refused = await credentials.resolve_servers(self.store, specs)
 
         async def make() -> Any:
             return McpToolHost(
-                build_servers(specs, commands=commands, tokens=tokens, refused=refused)
+                build_servers(specs, commands=commands, credentials=held, refused=refused)
             )
 
         reasons = {name: str(error) for name, error in refused.items()}
-        identity = [[spec.to_wire() for spec in specs], tokens, reasons]
+        identity = [[spec.to_wire() for spec in specs], held, reasons]
         return cast("ports.ToolHost", await self._cached("mcp", identity, make))
-
-    async def _mcp_tokens(
-        self, specs: Sequence[McpServerSpec]
-    ) -> tuple[dict[str, str], dict[str, errors.SelfHealError]]:
-        """Return bearer tokens by server, and why a server's token cannot be had or sent there.
-
-        Such a server is left out, and a condition says so; the incident goes on without it.
-        """
-        tokens: dict[str, str] = {}
-        refused: dict[str, errors.SelfHealError] = {}
-        for spec in specs:
-            if spec.credentials_ref is None:
-                continue
-            field = f"agents.mcpServers[{spec.name}].url"
-            try:
-                found = await credentials.resolve(
-                    self.store, spec.credentials_ref, {}, base_url=spec.url, field=field
-                )
-            except errors.SelfHealError as error:
-                refused[spec.name] = error
-                continue
-            tokens[spec.name] = found.get("token", "")
-        return tokens, refused
 
     async def close(self) -> None:
         """End connections and children of all adapters."""

@@ -24,7 +24,7 @@ from tests.fakes import mcp_server
 from tests.fakes.model import FakeToolHost
 
 from selfheal import ports
-from selfheal.adapters.mcp import build_servers, connection, host, kubernetes, servers
+from selfheal.adapters.mcp import build_servers, connection, host, kubernetes, results, servers
 from selfheal.api import policy
 from selfheal.domain import errors
 
@@ -169,13 +169,25 @@ async def test_a_dead_child_is_replaced_and_a_read_is_repeated() -> None:
     await wait_for_end(second)
 
 
-async def test_a_write_is_not_repeated_on_a_dead_child() -> None:
-    real = build_host(command=STDIO, allowed_tools=ALLOWED | {"pods_delete"})
-    await real.list_tools("pods")
-    os.kill(int(await real.call_tool("pods", "pods_pid", {})), signal.SIGKILL)
-    with pytest.raises(errors.Transient, match="went away"):
+async def test_a_tool_that_does_not_say_it_only_reads_is_refused_even_if_allowed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    real = build_host(in_process=mcp_server.build(), allowed_tools=ALLOWED | {"pods_delete"})
+    with pytest.raises(errors.Forbidden, match=r"pods_delete.*readOnlyHint"):
         await real.call_tool("pods", "pods_delete", {"name": "a"})
-    assert (await real.call_tool("pods", "pods_delete", {"name": "a"})).startswith("deleted a")
+    assert "pods_delete" not in {tool.name for tool in await real.list_tools("pods")}
+    assert "pods_delete" in caplog.text
+    await real.close()
+
+
+async def test_a_server_that_comes_back_is_asked_anew_what_it_offers() -> None:
+    real = build_host(command=STDIO)
+    await real.call_tool("pods", "pods_log", {"name": "a"})
+    first = real._offers["pods"]
+    os.kill(int(await real.call_tool("pods", "pods_pid", {})), signal.SIGKILL)
+    await real.call_tool("pods", "pods_log", {"name": "a"})
+    await real.call_tool("pods", "pods_log", {"name": "a"})
+    assert real._offers["pods"].started == first.started + 1
     await real.close()
 
 
@@ -299,6 +311,7 @@ async def test_foreign_errors_become_ours_without_their_text(
 
 async def test_a_refused_request_is_told_and_the_client_kept() -> None:
     real = build_host(in_process=mcp_server.build())
+    await real.list_tools("pods")
 
     class Refusing:
         async def call_tool(self, *_: object, **__: object) -> None:
@@ -338,9 +351,9 @@ async def test_lists_page_by_page_and_ends_with_a_paginator_that_does_not() -> N
 def test_what_is_no_text_is_said() -> None:
     image = mcp_types.ImageContent(type="image", data="aGk=", mime_type="image/png")
     result = mcp_types.CallToolResult(content=[mcp_types.TextContent(type="text", text="a"), image])
-    assert host._to_text(result) == "a\n[1 parts that are no text were left out]"
+    assert results.render(result) == "a\n[1 parts that are no text were left out]"
     structured = mcp_types.CallToolResult(content=[], structured_content={"a": 1})
-    assert host._to_text(structured) == '{"a": 1}'
+    assert results.render(structured) == '{"a": 1}'
 
 
 # --- which servers a policy may name -----------------------------------------------------------------
@@ -370,10 +383,37 @@ def test_wrong_servers_are_named(spec: list[policy.McpServerSpec], message: str)
 
 def test_a_policy_narrows_the_tools_and_tokens_go_by_name() -> None:
     spec = policy.McpServerSpec(name="docs", url="http://docs.test/mcp", allowed_tools=["read"])
-    (built,) = build_servers([spec], commands={}, tokens={"docs": "t"})
+    (built,) = build_servers([spec], commands={}, credentials={"docs": {"token": "t"}})
     assert (built.allowed_tools, built.token) == (frozenset({"read"}), "t")
     (unknown,) = build_servers([policy.McpServerSpec(name="x", url="http://x")], commands={})
     assert unknown.allowed_tools == frozenset()
+
+
+def test_an_embedded_file_is_part_of_the_text() -> None:
+    file = mcp_types.TextResourceContents(uri="repo://acme/gitops/a.yaml", text="replicas: 2")
+    blob = mcp_types.BlobResourceContents(uri="repo://acme/gitops/a.png", blob="aGk=")
+    parts = [mcp_types.TextContent(type="text", text="found")] + [
+        mcp_types.EmbeddedResource(type="resource", resource=each) for each in (file, blob)
+    ]
+    assert results.render(mcp_types.CallToolResult(content=parts)) == (
+        "found\nreplicas: 2\n[1 parts that are no text were left out]"
+    )
+
+
+def test_a_command_gets_the_variables_of_its_secret_and_nothing_else_of_it() -> None:
+    spec = policy.McpServerSpec(name="jira", command="jira")
+    bare = servers.Command(argv=("mcp-atlassian", "--jira-url", "https://jira.test"), env={"A": "b"})
+    held = {"JIRA_PERSONAL_TOKEN": "pat-1", "token": "t", "hosts": "jira.test"}
+    (built,) = build_servers([spec], commands={"jira": bare}, credentials={"jira": held})
+    assert built.command is not None
+    assert built.command.argv == bare.argv
+    assert built.command.env == {
+        "A": "b",
+        "JIRA_PERSONAL_TOKEN": "pat-1",
+        "READ_ONLY_MODE": "true",
+        "ENABLED_TOOLS": "getJiraIssue,jira_get_issue",
+    }
+    assert "pat-1" not in repr(built)
 
 
 def test_a_kubernetes_server_is_confined_unless_it_brings_a_configuration() -> None:

@@ -6,9 +6,10 @@ import pytest
 from tests.fakes.store import FakeStore
 from tests.unit.agents.case import StillClock
 
-from selfheal import wiring
+from selfheal import credentials, wiring
 from selfheal.agents.config import load_config
 from selfheal.agents.tools import Scope, build_remote
+from selfheal.api.incident import Identity, IncidentSpec, TicketStatus
 from selfheal.api.policy import Policy, PolicySpec
 from selfheal.domain import errors
 from selfheal.settings import Settings
@@ -34,6 +35,7 @@ OPEN = {"name": "github", "url": "https://mcp.example/github"}
     [
         ({}, "mcp"),
         ({"mcp": {"token": "t-123", "hosts": "elsewhere.example"}}, "not bound to mcp.example"),
+        ({"mcp": {"apiKey": "t-123", "hosts": "mcp.example"}}, "no key token"),
     ],
 )
 async def test_a_server_without_its_credential_is_left_out_and_said(
@@ -57,7 +59,8 @@ async def test_a_server_without_its_credential_is_left_out_and_said(
 
 async def test_a_credential_goes_to_the_host_it_is_bound_to() -> None:
     made, policy = build({"mcp": {"token": "t-123", "hosts": "mcp.example"}}, KUBERNETES)
-    assert await made._mcp_tokens(policy.spec.agents.mcp_servers) == ({"kubernetes": "t-123"}, {})
+    held, refused = await credentials.resolve_servers(made.store, policy.spec.agents.mcp_servers)
+    assert (held["kubernetes"]["token"], refused) == ("t-123", {})
 
 
 async def test_a_secret_that_comes_later_mends_it() -> None:
@@ -66,3 +69,19 @@ async def test_a_secret_that_comes_later_mends_it() -> None:
     made.store.credentials["mcp"] = {"token": "t-123", "hosts": "mcp.example"}  # type: ignore[attr-defined]
     assert await made._tools(policy) is not first
     await made.close()
+
+
+async def test_an_incident_binds_the_tools_to_its_namespace_repository_and_ticket() -> None:
+    made, policy = build({}, OPEN)
+    tracker = policy.spec.tracker.evolve(cloud_id="cloud-1")
+    policy = policy.evolve(spec=policy.spec.evolve(tracker=tracker))
+    incident = made.store.apply_incident("shop/oom", IncidentSpec(summary="s"))  # type: ignore[attr-defined]
+    bare = await made.connect(policy, incident)
+    assert bare.crew._scope == Scope(namespace="shop", site="cloud-1")
+    status = incident.status.evolve(
+        identity=Identity(uid="u", repository="acme/gitops"), ticket=TicketStatus(id="1", key="OPS-1")
+    )
+    known = await made.connect(policy, incident.evolve(status=status))
+    assert known.crew._scope == Scope(
+        namespace="shop", repository="acme/gitops", ticket="OPS-1", site="cloud-1"
+    )

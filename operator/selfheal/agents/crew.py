@@ -6,6 +6,7 @@ after. Trouble (no budget, model down, refusal, nonsense) is in the result; the 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -285,9 +286,7 @@ class Crew:
         scope = self._scope or tools.Scope()
         values = dict(self._inputs)
         if bundle is not None:
-            scope = tools.Scope(
-                namespace=bundle.namespace, repository=scope.repository, ticket=scope.ticket
-            )
+            scope = dataclasses.replace(scope, namespace=bundle.namespace)
             values["target"] = answers.name_target(bundle.target)
         values.setdefault("target", "the target")
         values["namespace"] = scope.namespace or "of the incident"

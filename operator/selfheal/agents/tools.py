@@ -28,6 +28,7 @@ class Scope:
     namespace: str | None = None
     repository: str | None = None  # owner/name
     ticket: str | None = None
+    site: str | None = None  # of the ticket in Jira Cloud: cloudId or host
 
     def find_pins(self, server: str) -> Mapping[str, Any] | None:
         """Return arguments that code fixes for a server's tools, whatever the model asks for."""
@@ -37,15 +38,18 @@ class Scope:
             owner, _, name = self.repository.partition("/")
             return {"owner": owner, "repo": name}
         if server == "jira" and self.ticket:
-            return {"issue_key": self.ticket}
+            # update_history: a read that enters the account's list of viewed tickets writes
+            pins = {"issue_key": self.ticket, "issueIdOrKey": self.ticket, "update_history": False}
+            return {**pins, "cloudId": self.site} if self.site else pins
         return None
 
 
-# A tool is offered only if its schema has all of these: else it cannot be bound to the incident.
-_BINDING: Mapping[str, frozenset[str]] = {
-    "kubernetes": frozenset({"namespace"}),
-    "github": frozenset({"owner", "repo"}),
-    "jira": frozenset({"issue_key"}),
+# A tool is offered only if its schema has all of one of these: else it cannot be bound to the
+# incident. Jira's are those of mcp-atlassian and of Atlassian's own server.
+_BINDING: Mapping[str, tuple[frozenset[str], ...]] = {
+    "kubernetes": (frozenset({"namespace"}),),
+    "github": (frozenset({"owner", "repo"}),),
+    "jira": (frozenset({"issue_key"}), frozenset({"issueIdOrKey", "cloudId"})),
 }
 
 
@@ -93,14 +97,16 @@ async def build_remote(
         found += [
             _bind(host, tool, pins, consent=consent)
             for tool in offered
-            if _is_bindable(tool) and (consent or tool.name not in _LOG_TOOLS)
+            if _is_bindable(tool, pins) and (consent or tool.name not in _LOG_TOOLS)
         ]
     return found, problems
 
 
-def _is_bindable(tool: ports.Tool) -> bool:
+def _is_bindable(tool: ports.Tool, pins: Mapping[str, Any]) -> bool:
     properties = tool.schema.get("properties")
-    return isinstance(properties, Mapping) and _BINDING[tool.server] <= set(properties)
+    if not isinstance(properties, Mapping):
+        return False
+    return any(names <= set(properties) and names <= set(pins) for names in _BINDING[tool.server])
 
 
 def _bind(

@@ -35,6 +35,28 @@ async def test_jira_tools_are_bound_to_the_ticket() -> None:
     assert host.calls == [("jira", "jira_get_issue", {"issue_key": "OPS-1"})]
 
 
+async def test_a_read_of_a_ticket_does_not_enter_the_view_history() -> None:
+    properties = {"issue_key": TEXT, "update_history": {"type": "boolean"}}
+    host = FakeToolHost().add_tool("jira", "jira_get_issue", "ticket", properties=properties)
+    (tool,), _ = await build(host, ["jira"], tools.Scope(ticket="OPS-1"))
+    assert tool.schema["properties"] == {}
+    await tool.run({})
+    assert host.calls == [("jira", "jira_get_issue", {"issue_key": "OPS-1", "update_history": False})]
+
+
+async def test_atlassians_own_server_is_bound_to_site_and_ticket() -> None:
+    properties = {"cloudId": TEXT, "issueIdOrKey": TEXT, "fields": TEXT}
+    host = FakeToolHost().add_tool("jira", "getJiraIssue", "ticket", properties=properties, required=["cloudId", "issueIdOrKey"])
+    host.add_tool("jira", "searchJiraIssuesUsingJql", properties={"cloudId": TEXT, "jql": TEXT})
+    (tool,), _ = await build(host, ["jira"], tools.Scope(ticket="OPS-1", site="cloud-1"))
+    assert tool.schema == {"type": "object", "properties": {"fields": TEXT}, "required": []}
+    await tool.run({"fields": "summary"})
+    assert host.calls == [
+        ("jira", "getJiraIssue", {"fields": "summary", "cloudId": "cloud-1", "issueIdOrKey": "OPS-1"})
+    ]
+    assert await build(host, ["jira"], tools.Scope(ticket="OPS-1")) == ([], [])  # which site is not known
+
+
 @pytest.mark.parametrize("server", ["kubernetes", "github", "jira", "other"])
 async def test_without_a_scope_a_server_offers_nothing(server: str) -> None:
     host = FakeToolHost().add_tool(server, "anything", properties={"namespace": TEXT, **GITHUB, "issue_key": TEXT})

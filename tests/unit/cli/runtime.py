@@ -40,7 +40,7 @@ class Adapters:
     def __init__(self, tracker: Any = None, code: Any = None) -> None:
         self.systems = Systems(tracker=tracker, code=code, registry=None, crew=None)  # type: ignore[arg-type]
 
-    async def connect_policy(self, policy: Policy, namespace: str | None = None) -> Systems:
+    async def connect_policy(self, policy: Policy, scope: object = None) -> Systems:
         return self.systems
 
     async def close(self) -> None:

@@ -1,9 +1,10 @@
-"""ToolHost over ``mcp``: several servers, allow-listed tools, bounded text."""
+"""ToolHost over ``mcp``: several servers, allow-listed read-only tools, clean and bounded text."""
 
 from __future__ import annotations
 
 import asyncio
-import json
+import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,57 +14,74 @@ import mcp_types
 from mcp.shared.exceptions import MCPError
 
 from selfheal import ports
-from selfheal.adapters.mcp import connection, servers
+from selfheal.adapters.mcp import connection, results, servers
 from selfheal.domain import errors
 
+_LOG = logging.getLogger(__name__)
+
 CALL_TIMEOUT = 20.0
-MAX_TEXT_BYTES = 16 * 1024
 _MAX_DESCRIPTION = 1000
 _MAX_PAGES = 20
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Offer:
+    """What a server offered when its client was started for the ``started``-th time."""
+
+    started: int
+    reading: Mapping[str, mcp_types.Tool]  # allowed, and read-only by their own annotation
+    writing: frozenset[str]  # allowed, and not
+
+
 class McpToolHost:
-    """MCP servers by name; a call known to be read-only is repeated once on a dead connection."""
+    """MCP servers by name; only reads are called, and repeated once on a dead connection.
+
+    A tool must be on the server's allow-list *and* say of itself that it only reads
+    (``readOnlyHint``): whatever a policy allows, writes go through the engine's effects.
+    """
 
     def __init__(self, configured: Sequence[servers.Server]) -> None:
         """Keep the servers; none is started before its first use."""
         self._servers = {server.name: server for server in configured}
         self._connections = {server.name: connection.Connection(server) for server in configured}
-        self._read_only: dict[str, frozenset[str]] = {}
+        self._locks = {server.name: asyncio.Lock() for server in configured}
+        self._offers: dict[str, _Offer] = {}
 
     async def list_tools(self, server: str) -> Sequence[ports.Tool]:
-        """Return the allowed tools of a server, whatever else it offers."""
-        allowed = self._get_server(server).allowed_tools
-        try:
-            offered = await self._with_restart(server, _list_all, repeatable=True)
-        except _RequestFaultError as fault:
-            raise errors.Stalled(
-                f"MCP server {server} refuses to list its tools", reason="NoTools", system="mcp"
-            ) from fault
-        tools = [tool for tool in offered if tool.name in allowed]
-        self._read_only[server] = frozenset(tool.name for tool in tools if _is_read_only(tool))
-        return [_to_tool(server, tool) for tool in tools]
+        """Return the allowed, read-only tools of a server, whatever else it offers."""
+        self._get_server(server)
+        offer = await self._list(server)
+        return [_to_tool(server, tool) for tool in offer.reading.values()]
 
     async def call_tool(self, server: str, name: str, arguments: Mapping[str, Any]) -> str:
-        """Call an allowed tool and return its text; ``error: …`` where the tool itself failed.
+        """Call a tool and return its text without credentials; ``error: …`` where it failed.
 
-        Forbidden for a tool outside the allow-list, Transient or Stalled when the server is down.
+        Forbidden for a tool that is not allowed or not read-only, Transient or Stalled when the
+        server is down.
         """
         if name not in self._get_server(server).allowed_tools:
             raise errors.Forbidden(
                 f"tool {name!r} is not among allowedTools of MCP server {server}", system="mcp"
             )
+        offer = await self._get_offer(server)
+        if name in offer.writing:
+            raise errors.Forbidden(
+                f"tool {name!r} of MCP server {server} does not say that it only reads "
+                "(readOnlyHint); take it off allowedTools",
+                system="mcp",
+            )
+        if name not in offer.reading:
+            return f"error: MCP server {server} has no tool {name!r}"
 
         async def call(client: mcp.Client) -> mcp_types.CallToolResult:
             return await client.call_tool(name, dict(arguments), read_timeout_seconds=CALL_TIMEOUT)
 
-        repeatable = name in self._read_only.get(server, frozenset())
         try:
-            result = await self._with_restart(server, call, repeatable=repeatable)
+            result = await self._with_restart(server, call)
         except _RequestFaultError as fault:
-            return bound(f"error: {fault}")
-        text = _to_text(result)
-        return bound(f"error: {text}" if result.is_error else text)
+            return results.clean(f"error: {fault}")
+        text = results.render(result)
+        return results.clean(f"error: {text}" if result.is_error else text)
 
     async def close(self) -> None:
         """End all connections and children; may be repeated."""
@@ -77,13 +95,40 @@ class McpToolHost:
             raise server.refused
         return server
 
-    async def _with_restart(self, name: str, call: Any, *, repeatable: bool) -> Any:
+    async def _get_offer(self, name: str) -> _Offer:
+        """Return what a server offered, asked anew once per client that was started."""
+        async with self._locks[name]:
+            known = self._offers.get(name)
+            if known is None or known.started != self._connections[name].started:
+                known = await self._list(name)
+            return known
+
+    async def _list(self, name: str) -> _Offer:
+        try:
+            offered = await self._with_restart(name, _list_all)
+        except _RequestFaultError as fault:
+            raise errors.Stalled(
+                f"MCP server {name} refuses to list its tools", reason="NoTools", system="mcp"
+            ) from fault
+        allowed = [tool for tool in offered if tool.name in self._servers[name].allowed_tools]
+        offer = _Offer(
+            started=self._connections[name].started,
+            reading={tool.name: tool for tool in allowed if _is_read_only(tool)},
+            writing=frozenset(tool.name for tool in allowed if not _is_read_only(tool)),
+        )
+        if offer.writing:
+            _LOG.warning(
+                "allowed tools of MCP server %s are left out, for they do not say that they only "
+                "read: %s", name, ", ".join(sorted(offer.writing)),
+            )  # fmt: skip
+        self._offers[name] = offer
+        return offer
+
+    async def _with_restart(self, name: str, call: Any) -> Any:
         try:
             return await self._once(name, call)
         except _ConnectionLostError:
-            if not repeatable:
-                raise
-        return await self._once(name, call)
+            return await self._once(name, call)
 
     async def _once(self, name: str, call: Any) -> Any:
         line = self._connections[name]
@@ -151,23 +196,3 @@ def _to_tool(server: str, tool: mcp_types.Tool) -> ports.Tool:
         description=(tool.description or "")[:_MAX_DESCRIPTION],
         schema=tool.input_schema,
     )
-
-
-def _to_text(result: mcp_types.CallToolResult) -> str:
-    parts = [part.text for part in result.content if isinstance(part, mcp_types.TextContent)]
-    omitted = len(result.content) - len(parts)
-    if not parts and result.structured_content is not None:
-        parts = [json.dumps(result.structured_content, ensure_ascii=False, sort_keys=True)]
-    if omitted:
-        parts.append(f"[{omitted} parts that are no text were left out]")
-    return "\n".join(parts)
-
-
-def bound(text: str, limit: int = MAX_TEXT_BYTES) -> str:
-    """Keep the first and the last half of ``limit`` bytes: a log's cause stands at its end."""
-    raw = text.encode()
-    if len(raw) <= limit:
-        return text
-    note = f"\n[… {len(raw) - limit} bytes left out …]\n"
-    half = (limit - len(note.encode())) // 2
-    return raw[:half].decode(errors="ignore") + note + raw[-half:].decode(errors="ignore")

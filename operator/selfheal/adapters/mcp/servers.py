@@ -22,8 +22,14 @@ PACKAGED_TOOLS: Mapping[str, frozenset[str]] = {
             "resources_list",
         }
     ),
-    "github": frozenset({"get_file_contents", "list_commits", "get_commit", "get_pull_request"}),
-    "jira": frozenset({"jira_get_issue"}),
+    # https://github.com/github/github-mcp-server, also behind api.githubcopilot.com/mcp
+    "github": frozenset({"get_file_contents", "list_commits", "get_commit", "pull_request_read"}),
+    "jira": frozenset(
+        {
+            "jira_get_issue",  # https://pypi.org/project/mcp-atlassian/0.23.1/
+            "getJiraIssue",  # https://support.atlassian.com/atlassian-rovo-mcp-server/docs/supported-tools/
+        }
+    ),
 }
 
 
@@ -32,7 +38,7 @@ class Command:
     """A command of the operator's configuration; ``env`` is added to the few inherited names."""
 
     argv: tuple[str, ...]
-    env: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    env: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
