@@ -48,6 +48,7 @@ UNIT = Stage(
     ],
 )  # fmt: skip
 SANDBOX = Stage("install sandbox (node modules)", py("-m", "hack.sandbox.github.install"))
+MCP = Stage("install mcp-atlassian", py("-m", "hack.mcp_atlassian.install"))
 CONTRACT = Stage("contract tests", [str(BIN / "pytest"), "-q", "tests/contract", "-m", "not e2e"])
 CLUSTER = Stage("local cluster", host("-m", "hack.cluster", "up"))
 IMAGE = Stage("operator image", host("-m", "hack.cluster", "operator-image"))
@@ -66,8 +67,8 @@ SANDBOX_UP = Stage("sandbox", py("-m", "hack.sandbox", "up"))
 DEMO = Stage("demo", py("hack/demo.py"))
 
 PLANS = {
-    "test": [PREPARE, CHECK, UNIT, SANDBOX, CONTRACT, CLUSTER, IMAGE, SANDBOX_UP, E2E],
-    "test-all": [PREPARE, CHECK, UNIT, SANDBOX, CONTRACT, LIFECYCLE, CLUSTER, IMAGE, SANDBOX_UP, E2E, FAULTS],
+    "test": [PREPARE, CHECK, UNIT, SANDBOX, MCP, CONTRACT, CLUSTER, IMAGE, SANDBOX_UP, E2E],
+    "test-all": [PREPARE, CHECK, UNIT, SANDBOX, MCP, CONTRACT, LIFECYCLE, CLUSTER, IMAGE, SANDBOX_UP, E2E, FAULTS],
     "demo": [PREPARE, SANDBOX, CLUSTER, IMAGE, SANDBOX_UP, DEMO],
 }
 
