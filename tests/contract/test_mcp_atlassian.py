@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import yaml
 from hack.mcp_atlassian import install
 from hack.sandbox.jira import client, seed
 from tests.fakes.store import FakeStore
@@ -111,21 +112,17 @@ def build_wiring(server: dict[str, Any], secret: dict[str, str], **settings: Any
 
 @contextlib.contextmanager
 def serve(program: str, jira: str, tmp_path: pathlib.Path, **more: str) -> Iterator[tuple[int, pathlib.Path]]:
-    """mcp-atlassian over HTTP as manifests/mcp runs it: without a credential of its own."""
+    """mcp-atlassian over HTTP with the arguments and variables of manifests/mcp: without a credential of its own."""
     port, log = free_port(), tmp_path / "mcp.log"
-    env = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
-        "JIRA_URL": jira,
-        "ATLASSIAN_OAUTH_ENABLE": "true",
-        "READ_ONLY_MODE": "true",
-        "ENABLED_TOOLS": ",".join(sorted(SEARCHING)),
-        "MCP_VERY_VERBOSE": "true",
-        **more,
-    }
-    argv = [program, "--transport", "streamable-http", "--stateless", "--host", "127.0.0.1", "--port", str(port)]
+    objects = yaml.safe_load_all((ROOT / "manifests" / "mcp" / "jira-datacenter.yaml").read_text())
+    (deployment,) = (each for each in objects if each["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    env = {each["name"]: each["value"] for each in container["env"]}
+    env |= {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "JIRA_URL": jira, "MCP_VERY_VERBOSE": "true", **more}
+    here = {"0.0.0.0": "127.0.0.1", "8000": str(port)}
+    argv = [program, *(here.get(word, word) for word in container["args"])]
     with log.open("wb") as out:
-        child = subprocess.Popen([*argv, "--path", "/mcp"], env=env, stdout=out, stderr=out, cwd=tmp_path)
+        child = subprocess.Popen(argv, env=env, stdout=out, stderr=out, cwd=tmp_path)
     try:
         wait_for_port(port, child, log)
         yield port, log
@@ -148,7 +145,8 @@ async def line(
             secret = {"JIRA_PERSONAL_TOKEN": seed.BOT_PAT}
             settings = {"mcp_commands": f"jira={program} --jira-url {jira}"}
         else:
-            port, log = stack.enter_context(serve(program, jira, tmp_path))
+            tools = ",".join(SEARCHING)
+            port, log = stack.enter_context(serve(program, jira, tmp_path, ENABLED_TOOLS=tools))
             server["url"] = f"http://127.0.0.1:{port}/mcp"
             secret = {"token": seed.BOT_PAT, "hosts": f"127.0.0.1:{port}"}
             settings = {}
@@ -257,6 +255,21 @@ async def test_the_credential_is_nowhere_to_be_seen(
 
 
 # --- what is configured wrongly ------------------------------------------------------------------------
+
+
+async def test_as_shipped_it_offers_one_tool(program: str, jira: str, ticket: str, tmp_path: pathlib.Path) -> None:
+    spec = yaml.safe_load((ROOT / "manifests" / "mcp" / "policy-datacenter.yaml").read_text())["spec"]
+    (server,) = (each for each in spec["agents"]["mcpServers"] if each["name"] == "jira")
+    with serve(program, jira, tmp_path) as (port, _):
+        secret = {"token": seed.BOT_PAT, "hosts": f"127.0.0.1:{port}"}
+        shipped = {**server, "url": f"http://127.0.0.1:{port}/mcp", "credentialsRef": {"name": "jira-mcp"}}
+        made, policy = build_wiring(shipped, secret)
+        tools = await made._tools(policy)
+        offered = await tools._with_restart("jira", host._list_all)
+        assert [tool.name for tool in offered] == server["allowedTools"]
+        assert [tool.name for tool in await tools.list_tools("jira")] == server["allowedTools"]
+        assert f'"key": "{ticket}"' in await tools.call_tool("jira", "jira_get_issue", {"issue_key": ticket})
+        await made.close()
 
 
 async def test_without_our_token_the_http_server_serves_nobody(program: str, jira: str, tmp_path: pathlib.Path) -> None:
