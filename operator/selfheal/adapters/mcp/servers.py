@@ -26,7 +26,7 @@ PACKAGED_TOOLS: Mapping[str, frozenset[str]] = {
     "github": frozenset({"get_file_contents", "list_commits", "get_commit", "pull_request_read"}),
     "jira": frozenset(
         {
-            "jira_get_issue",  # https://pypi.org/project/mcp-atlassian/0.23.1/
+            "jira_get_issue",  # PyPI mcp-atlassian 0.23.1
             "getJiraIssue",  # https://support.atlassian.com/atlassian-rovo-mcp-server/docs/supported-tools/
         }
     ),
