@@ -14,7 +14,7 @@ def confine(command: servers.Command, tools: Iterable[str]) -> servers.Command:
     """Set read-only mode and the tools where the command is mcp-atlassian; others stay; pure.
 
     Its options ``--read-only`` and ``--enabled-tools`` would win over the environment, which only
-    who writes the operator's configuration can set. https://pypi.org/project/mcp-atlassian/0.23.1/
+    who writes the operator's configuration can set. PyPI mcp-atlassian 0.23.1.
     """
     if all(pathlib.PurePath(word).name != _PROGRAM for word in command.argv):
         return command
