@@ -281,6 +281,8 @@ async def test_cancelling_one_caller_leaves_the_others_alone() -> None:
     ("error", "status", "expected", "words"),
     [
         (MCPError(mcp_types.CONNECTION_CLOSED, "x"), None, errors.Transient, "went away"),
+        (MCPError(mcp_types.INVALID_REQUEST, "secret"), 404, errors.Transient, "forgotten us"),
+        (MCPError(mcp_types.INVALID_REQUEST, "secret"), 400, errors.Transient, "failed (code -32600)"),
         (MCPError(mcp_types.REQUEST_TIMEOUT, "x"), None, errors.Transient, "did not answer within 20 s"),
         (MCPError(mcp_types.INTERNAL_ERROR, "secret"), 401, errors.Unauthorized, "refuses the token (401)"),
         (MCPError(mcp_types.INTERNAL_ERROR, "secret"), 502, errors.Transient, "failed (code -32603)"),
@@ -501,22 +503,34 @@ async def test_the_real_server_offers_just_the_packaged_tools(
 
 
 @pytest.mark.sandbox
-async def test_the_real_server_serves_over_http_too(
-    binary: str, dead_kubeconfig: pathlib.Path, tmp_path: pathlib.Path
+@pytest.mark.parametrize("more", [[], ["--stateless"]])
+async def test_the_real_server_serves_over_http_too_and_is_found_again_after_a_restart(
+    binary: str, dead_kubeconfig: pathlib.Path, tmp_path: pathlib.Path, more: list[str]
 ) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     config = kubernetes.write_config(tmp_path)
-    argv = [binary, "--config", str(config), "--port", str(port), "--bind-address", "127.0.0.1"]
-    child = await asyncio.create_subprocess_exec(
-        *argv, "--kubeconfig", str(dead_kubeconfig), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
-    )
+    argv = [binary, "--config", str(config), "--port", str(port), "--bind-address", "127.0.0.1", *more]
+
+    async def start() -> asyncio.subprocess.Process:
+        quiet = asyncio.subprocess.DEVNULL
+        child = await asyncio.create_subprocess_exec(
+            *argv, "--kubeconfig", str(dead_kubeconfig), stdout=quiet, stderr=quiet
+        )
+        await wait_for_port(port)
+        return child
+
     spec = policy.McpServerSpec(name="kubernetes", url=f"http://127.0.0.1:{port}/mcp")
     real = host.McpToolHost(build_servers([spec], commands={}))
+    child = await start()
     try:
-        await wait_for_port(port)
         await check_packaged_tools(real)
+        child.kill()
+        await child.wait()
+        child = await start()
+        text = await real.call_tool("kubernetes", "pods_list_in_namespace", {"namespace": "default"})
+        assert text.startswith("error: failed to list pods")  # asked again, not lost
     finally:
         await real.close()
         child.terminate()

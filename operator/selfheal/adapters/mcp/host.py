@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 import anyio
@@ -158,6 +159,9 @@ def _translate(name: str, error: MCPError, *, status: int | None) -> Exception:
         return _RequestFaultError(error.message)
     if error.code == mcp_types.CONNECTION_CLOSED:
         return _ConnectionLostError(f"MCP server {name} went away", system="mcp")
+    if error.code == mcp_types.INVALID_REQUEST and status == HTTPStatus.NOT_FOUND:
+        # https://modelcontextprotocol.io/specification/2025-06-18/basic/transports#session-management
+        return _ConnectionLostError(f"MCP server {name} has forgotten us", system="mcp")
     if error.code == mcp_types.REQUEST_TIMEOUT:
         return _no_answer(name)
     if status in (401, 403):
