@@ -68,14 +68,14 @@ class Analysis(Answer):
     evidence: list[_Line] = Field(description="Ids of the evidence it rests on, at least one.")
     container: _Line | None = Field(description="Container concerned, or null.")
     ranking: list[int] = Field(description="Numbers of all findings, nearest to the cause first.")
-    explanation: _Prose = Field(description="For an engineer: how the evidence leads to the cause.")
+    explanation: _Prose = Field(description="At most four sentences: how the evidence leads to it.")
 
 
 class FixAnswer(Answer):
     """Which of the proposed edits is right, and why, as a model says it."""
 
     choice: int | None = Field(description="Number of the proposal, or null if none is right.")
-    rationale: _Prose = Field(description="Why this edit is the smallest right one.")
+    rationale: _Prose = Field(description="In two sentences: why this is the smallest right edit.")
     rollback: _Prose = Field(description="How to undo it.")
     risk: Risk = Field(description="Low, Medium or High.")
     risk_reason: _Line = Field(description="Why the risk is so.")
@@ -97,7 +97,7 @@ class PullRequestText(Answer):
     title: Annotated[str, pydantic.StringConstraints(strip_whitespace=True, max_length=120)] = (
         Field(description="One line, imperative, at most 72 characters.")
     )
-    body: _Prose = Field(description="What changes and why, for a reviewer, in Markdown.")
+    body: _Prose = Field(description="What changes and why, in Markdown, at most twelve lines.")
 
 
 CommentKind = Literal["Approval", "Question", "ChangeRequest", "Objection", "Other"]
@@ -132,7 +132,7 @@ class FurtherCheck(Answer):
 class DeploymentReport(Answer):
     """What the delivery and the checks mean."""
 
-    explanation: _Prose = Field(description="Why the checks hold or not, for an engineer.")
+    explanation: _Prose = Field(description="At most four sentences: why the checks hold or not.")
     healthy: bool = Field(description="Whether the evidence speaks for the fix.")
     concerns: list[_Line] = Field(description="What remains worrying; empty if nothing.")
     further_checks: list[FurtherCheck] = Field(description="Further checks; empty if none.")

@@ -31,6 +31,7 @@ class Account(Protocol):
 
 
 MAX_SECONDS = 300.0  # of one run, below the shortest time-out of a phase that asks agents
+_SLOW_CALLS = 3  # of a model whose policy grants a call more than that: an answer and a repair
 _CHARACTERS_A_TOKEN = 3  # cautious: English has about 4, JSON and identifiers fewer
 _PRICE_UNIT = 1_000_000  # prices are for a million tokens
 
@@ -71,10 +72,15 @@ class Ledger:
             by_agent=dict(self._calls),
         )
 
+    def _limit_seconds(self) -> float:
+        model = self._spec.model
+        return max(MAX_SECONDS, _SLOW_CALLS * model.timeout.total_seconds() if model else 0.0)
+
     async def admit(self, agent: str, request: Sequence[Any], *, max_tokens: int) -> str | None:
         """Return why a call must not be made, None if it may; reserves the day's budget if so."""
-        if self._clock.monotonic() - self._began > MAX_SECONDS:
-            return f"the run took longer than {MAX_SECONDS:.0f} s"
+        limit = self._limit_seconds()
+        if self._clock.monotonic() - self._began > limit:
+            return f"the run took longer than {limit:.0f} s"
         budget = self._spec.budget.per_incident
         done, before = self.usage, self._before
         prompt = estimate_tokens(request)

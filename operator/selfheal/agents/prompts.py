@@ -119,7 +119,8 @@ def render_evidence(
 ) -> str:
     """Render the bundle within ``room`` characters, quoted items first."""
     quoted = frozenset(first)
-    ordered = sorted(bundle.items, key=lambda item: (item.id not in quoted, _importance(item.kind)))
+    items = [item for item in bundle.items if item.kind is not ItemKind.EARLIER]  # that is memory
+    ordered = sorted(items, key=lambda item: (item.id not in quoted, _importance(item.kind)))
     shown: list[str] = []
     left_out: list[str] = []
     for item in ordered:

@@ -43,6 +43,9 @@ class ItemKind(enum.StrEnum):
     API_GROUP = "api"  # {group, served: bool}; an aggregated API that something needs
     TAGS = "tags"  # {repository, exists: bool | None, tags: [..], error?}; the registry's answer
     COMMIT = "commit"  # a recent commit of the mapped path: {sha, at, author, message}
+    EARLIER = (
+        "earlier"  # an earlier incident: {incident, run, class, cause, fix?, verdict?, phase, at}
+    )
     PROBE = "probe"  # what is served: {pod, container, port, path, status, seconds | error, ..}
 
 

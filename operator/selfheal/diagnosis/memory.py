@@ -75,7 +75,9 @@ def _oom_kill(reading: Reading, container: Container) -> Finding:
     raised = _raised(reading, container.name)
     slow = lived is not None and lived >= SLOW_GROWTH
     said = _reported(reading, container)
-    leaks = len(raised) > RAISED_OFTEN or (slow and container.restarts >= 2) or said is not None
+    before = _raised_before(reading, container.name)
+    often = len(raised) > RAISED_OFTEN or len(before) >= RAISED_OFTEN
+    leaks = often or (slow and container.restarts >= 2) or said is not None
     parameters = {
         "limit": limit, "request": container.resource("requests", "memory"),
         "workingSetBytes": working_set, "restarts": container.restarts,
@@ -102,6 +104,9 @@ def _oom_kill(reading: Reading, container: Container) -> Finding:
             f" Its limit was raised before ({' to '.join(text for _, text in raised)}) and did not "
             "last: it leaks."
         )
+    elif often:
+        names = ", ".join(item.value["incident"] for item in before)
+        cause += f" It was raised before, for {names}, and that did not last: it leaks."
     elif said is not None:
         cause += f" Its log speaks of a leak: {quote(said[1], 120)}"
     elif leaks and lived is not None:
@@ -112,7 +117,8 @@ def _oom_kill(reading: Reading, container: Container) -> Finding:
         class_=class_, cause=cause, confidence=confidence,
         evidence=(
             container.pod.id, *((counters.id,) if counters and working_set else ()),
-            *(item.id for item, _ in raised), *((said[0].id,) if said else ()),
+            *(item.id for item, _ in raised), *(item.id for item in before),
+            *((said[0].id,) if said else ()),
         ),
         container=name, rank=RANK_OOM, parameters=parameters,
     )  # fmt: skip
@@ -138,6 +144,17 @@ def _raised(reading: Reading, name: str) -> list[tuple[Item, str]]:
             if not found or parse_quantity(str(limit)) > parse_quantity(found[-1][1]):
                 found.append((item, str(limit)))
     return found if len(found) > 1 else []
+
+
+def _raised_before(reading: Reading, name: str) -> list[Item]:
+    """Return earlier incidents of this container whose merged fix was more memory."""
+    return [
+        item
+        for item in reading.bundle.of(ItemKind.EARLIER)
+        if item.value.get("merged")
+        and item.value.get("class") == IncidentClass.OOM_KILLED.value
+        and item.value.get("container") == name
+    ]
 
 
 def _lifetime(container: Container) -> dt.timedelta | None:

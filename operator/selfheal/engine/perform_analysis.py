@@ -18,7 +18,7 @@ from selfheal.domain import errors
 from selfheal.domain.effects import Effect
 from selfheal.domain.facts import DiagnosisFacts
 from selfheal.domain.signals import find_named
-from selfheal.engine import documents
+from selfheal.engine import documents, memory
 from selfheal.engine.context import Context
 from selfheal.engine.outcome import Outcome
 from selfheal.verification import contract
@@ -49,12 +49,12 @@ async def analyse(context: Context, effect: Effect) -> Outcome:
     target = context.status.target
     if target is None:
         raise errors.Conflict("analysis without a target")
-    bundle = await collect(context, target)
+    bundle, earlier = await asyncio.gather(collect(context, target), memory.recall(context, target))
+    bundle = bundle.extend(*earlier)
     findings = list(registry.diagnose(bundle))
-    earlier = await _earlier(context)
     result = await context.systems.crew.analyse(
-        bundle=bundle, findings=findings, earlier=earlier, hint=_hint(context),
-        spent=context.status.usage,
+        bundle=bundle, findings=findings, earlier=[item.value for item in earlier],
+        hint=_hint(context), spent=context.status.usage,
     )  # fmt: skip
     answer = result.answer
     settled = agents.settle(findings, answer)
@@ -117,17 +117,6 @@ async def _commits(context: Context) -> list[Item]:
             at=commit.at,
         )
         for commit in commits
-    ]
-
-
-async def _earlier(context: Context) -> list[Mapping[str, Any]]:
-    stored = await context.deps.store.list_documents(
-        context.namespace, context.incident.metadata.name
-    )
-    return [
-        document.content["diagnosis"]
-        for document in stored
-        if document.type is DocumentType.EVIDENCE and "diagnosis" in document.content
     ]
 
 

@@ -5,7 +5,7 @@ from tests.unit.diagnosis import evidence_factory as make
 
 from selfheal.api.classes import IncidentClass
 from selfheal.diagnosis import heap, registry
-from selfheal.diagnosis.evidence import Finding, Item
+from selfheal.diagnosis.evidence import Finding, Item, ItemKind
 
 LIMITED = {"resources": {"limits": {"memory": "64Mi", "cpu": "100m"}, "requests": {"memory": "32Mi"}}}
 
@@ -189,3 +189,17 @@ def test_an_oom_kill_of_a_probed_container_is_no_probes_doing() -> None:
     event = make.event("Unhealthy", "Liveness probe failed: Get: connect: connection refused")
     (found,) = registry.diagnose(make.bundle(make.pod(containers=[make.container(**spec)], statuses=[killed()]), event))
     assert found.class_ is IncidentClass.OOM_KILLED
+
+
+def test_a_limit_that_two_earlier_incidents_had_raised_is_a_leak() -> None:
+    def earlier(number: int, **more: object) -> Item:
+        said = {"incident": f"checkout-{number}", "class": "OOMKilled", "container": "app", "merged": True}
+        return Item(id=f"earlier/checkout-{number}", kind=ItemKind.EARLIER, value=said | more)
+
+    twice = oom(earlier(1), earlier(2))
+    assert twice.parameters["leak"] is True
+    assert "raised before, for checkout-1, checkout-2" in twice.cause
+    assert {"earlier/checkout-1", "earlier/checkout-2"} <= set(twice.evidence)
+    for other in ({"merged": False}, {"container": "side"}, {"class": "CPUThrottling"}):
+        once = oom(earlier(1), earlier(2, **other))
+        assert once.parameters["leak"] is False
