@@ -27,11 +27,13 @@ def namespace() -> Iterator[str]:
     name = f"mcp-{uuid.uuid4().hex[:8]}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     world.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
-    world.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(world.ROOT / "crds"))
-    world.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/selfhealingpolicies.selfheal.dev")
-    yield name
-    world.kubectl("delete", "clusterrole,clusterrolebinding", name, "--ignore-not-found", check=False)
-    world.kubectl("delete", "namespace", name, "--wait=false", check=False)
+    try:
+        world.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(world.ROOT / "crds"))
+        world.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/selfhealingpolicies.selfheal.dev")
+        yield name
+    finally:
+        world.kubectl("delete", "clusterrole,clusterrolebinding", name, "--ignore-not-found", check=False)
+        world.kubectl("delete", "namespace", name, "--wait=false", check=False)
 
 
 def read(name: str, namespace: str) -> list[dict[str, Any]]:

@@ -100,14 +100,16 @@ def space() -> Iterator[str]:
     """A namespace with the Secret; applied with kubectl, so that the last-applied annotation is the real one."""
     name = f"mcp-{uuid.uuid4().hex[:8]}"
     world.kubectl("create", "namespace", name)
-    text = "\n---\n".join(json.dumps(each) for each in build_objects())
-    world.kubectl("-n", name, "apply", "-f", "-", stdin=text)
-    # the value goes from the Deployment, and stays in the annotation alone
-    gone = [{"op": "remove", "path": "/spec/template/spec/containers/0/args"}]
-    world.kubectl("-n", name, "patch", "deployment", "app", "--type=json", "-p", json.dumps(gone))
-    yield name
-    world.kubectl("delete", "clusterrole", name, "--ignore-not-found", check=False)
-    world.kubectl("delete", "namespace", name, "--wait=false", check=False)
+    try:
+        text = "\n---\n".join(json.dumps(each) for each in build_objects())
+        world.kubectl("-n", name, "apply", "-f", "-", stdin=text)
+        # the value goes from the Deployment, and stays in the annotation alone
+        gone = [{"op": "remove", "path": "/spec/template/spec/containers/0/args"}]
+        world.kubectl("-n", name, "patch", "deployment", "app", "--type=json", "-p", json.dumps(gone))
+        yield name
+    finally:
+        world.kubectl("delete", "clusterrole", name, "--ignore-not-found", check=False)
+        world.kubectl("delete", "namespace", name, "--wait=false", check=False)
 
 
 def read_kubeconfig() -> dict[str, Any]:
