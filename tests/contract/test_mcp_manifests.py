@@ -100,6 +100,8 @@ def address(namespace: str) -> str:
     pod = deployment["spec"]["template"]["spec"]
     pod["containers"][0] |= {"image": "debian:bookworm", "command": ["/opt/server"], "imagePullPolicy": "IfNotPresent"}
     pod["containers"][0]["volumeMounts"].append({"name": "program", "mountPath": "/opt/server", "readOnly": True})
+    api = json.loads(world.kubectl("-n", "default", "get", "service", "kubernetes", "-o", "json"))["spec"]["clusterIP"]
+    pod["hostAliases"] = [{"ip": api, "hostnames": ["kubernetes.default.svc"]}]  # the local cluster has no DNS
     pod["volumes"].append({"name": "program", "hostPath": {"path": binary, "type": "File"}})
     world.apply(*objects)
     world.kubectl("-n", namespace, "rollout", "status", "deployment/selfheal-mcp-kubernetes", "--timeout=120s")
