@@ -414,6 +414,7 @@ def test_a_command_gets_the_variables_of_its_secret_and_nothing_else_of_it() -> 
         "JIRA_PERSONAL_TOKEN": "pat-1",
         "READ_ONLY_MODE": "true",
         "ENABLED_TOOLS": "getJiraIssue,jira_get_issue",
+        "DISABLE_JIRA_MARKUP_TRANSLATION": "true",
     }
     assert "pat-1" not in repr(built)
 

@@ -73,6 +73,16 @@ def test_data_of_other_objects_stays() -> None:
     assert results.clean(events) == events
 
 
+@pytest.mark.parametrize("text", ["MY*API*KEY=abcDEF123ghi", "see sk*live*abcDEF123ghiJKL456 there", "github*pat*11ABCDEF0abcDEF123ghiJKL"])
+def test_a_credential_whose_underscores_became_emphasis_goes(text: str) -> None:
+    assert "DEF123ghi" not in results.clean(text)
+    assert "DEF123ghi" not in results.clean(text.replace("*", "_"))
+
+
+def test_products_stay_products() -> None:
+    assert results.clean("limit = 2*3*4") == "limit = 2*3*4"
+
+
 @pytest.mark.parametrize("before", range(0, 60, 7))
 def test_a_credential_at_the_cut_leaves_no_part(before: int) -> None:
     token = "ghp_" + "Zq7" * 12

@@ -43,6 +43,8 @@ _LAST_APPLIED = _compile_entry(
 )
 _LAST_APPLIED_QUOTED = re.compile(r"(last-applied-configuration\"\s*:\s*)\"(?:[^\"\\]|\\[\s\S])*\"")
 _LAST_APPLIED_ESCAPED = re.compile(r"(last-applied-configuration\\+\"\s*:)[^\n]*")
+# What is left of my_api_key where somebody took the underscores for emphasis.
+_EMPHASIS = re.compile(r"(?<=[A-Za-z0-9])\*([A-Za-z0-9]+)\*(?=[A-Za-z0-9])")
 _KEY_END = re.compile(r"\A(?:(?!-----BEGIN).)*?-----END [A-Z0-9 ]*-----", re.DOTALL)
 
 
@@ -81,7 +83,16 @@ def clean(text: str, limit: int = MAX_TEXT_BYTES) -> str:
     text = _LAST_APPLIED_QUOTED.sub(rf'\1"{redaction.MASK}"', text)
     text = _LAST_APPLIED.sub(rf"\g<key> {redaction.MASK}", text)
     text = _LAST_APPLIED_ESCAPED.sub(rf"\1 {redaction.MASK}", text)
-    return bound(redaction.redact_text(text), limit)
+    return bound(_redact(text), limit)
+
+
+def _redact(text: str) -> str:
+    clean = redaction.redact_text(text)
+    restored = _EMPHASIS.sub(r"_\1_", text)
+    if restored == text:
+        return clean
+    again = redaction.redact_text(restored)
+    return again if again.count(redaction.MASK) > clean.count(redaction.MASK) else clean
 
 
 def bound(text: str, limit: int = MAX_TEXT_BYTES) -> str:
