@@ -49,8 +49,8 @@ async def analyse(context: Context, effect: Effect) -> Outcome:
     target = context.status.target
     if target is None:
         raise errors.Conflict("analysis without a target")
-    bundle, earlier = await asyncio.gather(collect(context, target), memory.recall(context, target))
-    bundle = bundle.extend(*earlier)
+    earlier = await memory.recall(context, target)
+    bundle = (await collect(context, target)).extend(*earlier)
     findings = list(registry.diagnose(bundle))
     result = await context.systems.crew.analyse(
         bundle=bundle, findings=findings, earlier=[item.value for item in earlier],
