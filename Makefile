@@ -50,9 +50,18 @@ sandbox-down: venv ## stop them
 bench: venv ## bench/lifecycle.py
 	$(V)/python bench/lifecycle.py
 
+model: venv ## build the small model and its server for evals (opt-in, 6 minutes)
+	$(V)/python -m hack.model build
+
+evals: venv ## stored incidents through a model: MODEL_URL=… MODEL=… (OPENAI_API_KEY if it wants one)
+	$(V)/python -m tests.evals run --url "$(MODEL_URL)" --model "$(MODEL)" $(EVALS)
+
+record: model ## ask the small model again and keep its answers for CI
+	$(V)/python -m tests.evals record
+
 clean: ## stop cluster and sandbox, remove what was built in this clone
 	-@$(PYTHON) -m hack.cluster down
 	-@test -x $(V)/python && $(V)/python -m hack.sandbox down
 	rm -rf .venv .cluster .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help venv check unit test test-all demo cluster-up cluster-down cluster-status sandbox-up sandbox-down bench clean
+.PHONY: help venv check unit test test-all demo cluster-up cluster-down cluster-status sandbox-up sandbox-down bench model evals record clean

@@ -22,6 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from tests.e2e.faults import judging, library, running, scanning  # noqa: E402
+from tests.evals import incidents  # noqa: E402
 
 
 def main() -> int:
@@ -39,6 +40,8 @@ def main() -> int:
 
     def note(result: running.Result) -> None:
         verdicts.append((result, judging.judge(result)))
+        if words.save and result.looks:
+            incidents.save(result, words.save)
         if words.score:
             words.score.write_text(render(verdicts))
 
@@ -76,6 +79,7 @@ def parse_words() -> argparse.Namespace:
     parser.add_argument("--only", nargs="*", help="beginnings of names of faults; all by default")
     parser.add_argument("--rounds", type=int, default=3, help="diagnoses of each fault")
     parser.add_argument("--score", type=pathlib.Path, help="write the table with what went wrong")
+    parser.add_argument("--save", type=pathlib.Path, help="folder for incidents of tests/evals")
     parser.add_argument("--at-once", type=int, default=running.AT_ONCE)
     parser.add_argument("--json", type=pathlib.Path)
     return parser.parse_args()
