@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import socket
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -106,7 +107,15 @@ def address(namespace: str) -> str:
     world.apply(*objects)
     world.kubectl("-n", namespace, "rollout", "status", "deployment/selfheal-mcp-kubernetes", "--timeout=120s")
     service = json.loads(world.kubectl("-n", namespace, "get", "service", "selfheal-mcp-kubernetes", "-o", "json"))
-    return f"http://{service['spec']['clusterIP']}:{service['spec']['ports'][0]['port']}/mcp"
+    place = (service["spec"]["clusterIP"], service["spec"]["ports"][0]["port"])
+
+    def is_served() -> bool:
+        with socket.socket() as sock:
+            sock.settimeout(2)
+            return sock.connect_ex(place) == 0
+
+    world.wait_until("the Service's rules", is_served, timeout=60, every=0.2)  # kube-proxy is behind the rollout
+    return f"http://{place[0]}:{place[1]}/mcp"
 
 
 async def test_the_kubernetes_server_runs_as_shipped_and_reads_no_secret(address: str, namespace: str) -> None:
