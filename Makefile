@@ -21,7 +21,7 @@ check: venv ## lint, types, layers, generated files
 	$(V)/python hack/docgen.py --check
 
 unit: venv ## quick tests, no cluster: seconds
-	$(V)/pytest -q tests/unit tests/scenario tests/handlers
+	$(V)/pytest -q tests/unit tests/scenario tests/handlers tests/evals
 
 test: ## everything, end-to-end included; prints minutes a stage
 	@$(PYTHON) hack/stages.py test

@@ -1,4 +1,6 @@
-"""Accuracy and time of diagnosis over the fault library, and of scans; real cluster, rules only.
+"""Accuracy and time of diagnosis over the fault library, and of scans; real cluster.
+
+Rules only, or with ``--model-url`` and ``--model`` also what a model makes of the same evidence.
 
 Prints a table; ``--json FILE`` writes the figures. Starts the cluster by itself. Single diagnoses
 are timed one by one while the node starts what the other faults need; nothing is cached between.
@@ -11,17 +13,21 @@ import asyncio
 import collections
 import datetime as dt
 import json
+import os
 import pathlib
 import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
+from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from tests.e2e.faults import judging, library, running, scanning  # noqa: E402
+from tests.evals import __main__ as evals  # noqa: E402
 from tests.evals import incidents  # noqa: E402
 
 
@@ -45,6 +51,8 @@ def main() -> int:
         if words.score:
             words.score.write_text(render(verdicts))
 
+    if words.model_url and words.save is None:
+        words.save = pathlib.Path(tempfile.mkdtemp(prefix="selfheal-incidents-"))
     asyncio.run(running.run(faults, say=say, rounds=words.rounds, at_once=words.at_once, note=note))
     verdicts.sort(key=lambda one: one[0].fault.name)
     text = render(verdicts)
@@ -57,6 +65,9 @@ def main() -> int:
             scan = asyncio.run(measure_scan(namespaces))
             found = f"{scan.found} of {len(scan.wanted)} classes right, {len(scan.rows)} entries"
             figures[name] = (round(statistics.median(scan.seconds), 3), f"s, median of 5; {found}")
+    if words.model_url:
+        asked = asyncio.run(ask_model(words))
+        figures |= {f"model_{name}": (one["value"], one["unit"]) for name, one in asked.items()}
     for name, (value, unit) in figures.items():
         print(f"{name:<28} {value} {unit}")
     if words.json:
@@ -70,6 +81,14 @@ async def measure_scan(namespaces: int) -> scanning.Scan:
         return await scanning.measure(ground, namespaces=namespaces)
 
 
+async def ask_model(words: argparse.Namespace) -> dict[str, Any]:
+    """What the agents make of the evidence that the rules saw: accuracy, tokens, cost, time."""
+    chosen = incidents.load_all(words.save)
+    more = {"url": words.model_url, "key": os.environ.get("OPENAI_API_KEY"), "runs": 1}
+    asked = argparse.Namespace(**{**vars(words), **more})
+    return evals.compute_figures(await evals.run(chosen, asked))
+
+
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -80,6 +99,10 @@ def parse_words() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="diagnoses of each fault")
     parser.add_argument("--score", type=pathlib.Path, help="write the table with what went wrong")
     parser.add_argument("--save", type=pathlib.Path, help="folder for incidents of tests/evals")
+    parser.add_argument("--model-url", help="endpoint, for example http://host:8091/v1")
+    parser.add_argument("--model", help="its name; OPENAI_API_KEY is its key, if any")
+    parser.add_argument("--input-price", type=float, default=0.0, help="of a million tokens")
+    parser.add_argument("--output-price", type=float, default=0.0, help="of a million tokens")
     parser.add_argument("--at-once", type=int, default=running.AT_ONCE)
     parser.add_argument("--json", type=pathlib.Path)
     return parser.parse_args()

@@ -21,8 +21,8 @@ from hack.model import build, server
 from tests.evals import crews, incidents, wire
 
 SUMMARY = wire.FOLDER.parent / "recorded.json"
-WHOLE = ("crash-missing-variable", "blind-sidecar-killed")
-"""Incidents about which all five agents are asked; the others are asked for their cause."""
+WHOLE = ("image-tag-rollout",)
+"""Incidents about which all five agents are asked; about the others only the Root Cause Analyzer is."""
 
 
 def main() -> int:

@@ -19,7 +19,7 @@ from selfheal.diagnosis.evidence import Finding
 from selfheal.domain.facts import CheckResult
 from selfheal.wiring import SystemClock
 
-CONTEXT_TOKENS = 16_384
+CONTEXT_TOKENS = 6_144  # what leaves a small model on two cores two minutes a question
 TIMEOUT = dt.timedelta(minutes=10)  # a small model on two cores reads a prompt for minutes
 ALL_STAGES = ("triage", "analysis", "fix", "pull request", "deployment")
 
