@@ -9,7 +9,9 @@ from typing import Any
 from selfheal.diagnosis.evidence import Item, ItemKind
 from selfheal.diagnosis.reading import Reading, dig
 
-WORKLOADS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "Pod"})
+WORKLOADS = frozenset({
+    "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "Pod",
+})  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,8 @@ def _target(reading: Reading) -> Iterator[Application]:
         kind = str(item.value.get("kind"))
         if kind not in WORKLOADS:
             continue
-        template = item.value if kind == "Pod" else dig(item.value, "spec", "template")
+        owner = dig(item.value, "spec", "jobTemplate") if kind == "CronJob" else item.value
+        template = item.value if kind == "Pod" else dig(owner, "spec", "template")
         pod_spec = dig(template, "spec")
         yield Application(
             item=item, kind=kind, name=str(dig(item.value, "metadata").get("name")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,6 +12,12 @@ from selfheal.diagnosis.evidence import Finding, Item, ItemKind
 from selfheal.diagnosis.reading import Reading, dig, quote, stated
 
 RANK = 40
+ELSEWHERE = 0.55
+"""Confidence where the workload is looked at and only the autoscaler is wrong."""
+
+_SERVED_BY = {"External": "external.metrics.k8s.io", "Object": "custom.metrics.k8s.io",
+              "Pods": "custom.metrics.k8s.io"}  # fmt: skip
+"""The aggregated API of each type of metric that no metrics server has."""
 
 
 def find(reading: Reading) -> Iterator[Finding]:
@@ -22,9 +29,14 @@ def find(reading: Reading) -> Iterator[Finding]:
             if one.get("status") == "False"
         }
         if "AbleToScale" in conditions:
-            yield _unable(reading, item, str(conditions["AbleToScale"].get("message") or ""))
+            found = _unable(reading, item, str(conditions["AbleToScale"].get("message") or ""))
         elif dig(conditions, "ScalingActive").get("reason") not in (None, "ScalingDisabled"):
-            yield _inactive(reading, item, str(conditions["ScalingActive"].get("message") or ""))
+            found = _inactive(reading, item, str(conditions["ScalingActive"].get("message") or ""))
+        else:
+            continue
+        # only requests that are missing are the workload's own fault
+        own = reading.bundle.target.kind == "HorizontalPodAutoscaler" or found.container is not None
+        yield found if own else dataclasses.replace(found, confidence=ELSEWHERE)
 
 
 def _finding(
@@ -80,8 +92,12 @@ def _inactive(reading: Reading, item: Item, message: str) -> Finding:
                 "NoRequests", pod, container=lacking[0], resource=resource, containers=lacking,
                 kind=scaled.get("kind"), workload=scaled.get("name"),
             )  # fmt: skip
+    foreign = _foreign(reading, item, message)
+    if foreign is not None:
+        return foreign
     for group in reading.bundle.of(ItemKind.API_GROUP):
-        if not group.value.get("served") and "metrics" in message:
+        known = group.value.get("group") not in _SERVED_BY.values()
+        if known and not group.value.get("served") and "metrics" in message:
             return _finding(
                 item, f"Autoscaler {_name(item)} gets no metrics: the cluster serves no "
                 f"{group.value['group']} (no metrics server).", "NoMetrics", group,
@@ -89,6 +105,34 @@ def _inactive(reading: Reading, item: Item, message: str) -> Finding:
     return _finding(
         item, f"Autoscaler {_name(item)} gets no metrics: {quote(message)}", "NoMetrics", sure=0.8
     )
+
+
+def _foreign(reading: Reading, item: Item, message: str) -> Finding | None:
+    """Return what keeps a metric away that is no container's: its name, and who should serve it."""
+    groups = {one.value.get("group"): one for one in reading.bundle.of(ItemKind.API_GROUP)}
+    for metric in dig(item.value, "spec").get("metrics") or ():
+        type_ = str(metric.get("type"))
+        name = dig(metric, type_.lower(), "metric").get("name")
+        served_by = _SERVED_BY.get(type_)
+        if served_by is None or not name or str(name) not in message:
+            continue
+        what, group = f"{type_.lower()} metric {name}", groups.get(served_by)
+        unserved = (
+            not group.value.get("served")
+            if group
+            else (f"could not find the requested resource (get {name}.{served_by})" in message)
+        )
+        if unserved:
+            return _finding(
+                item, f"Autoscaler {_name(item)} gets no value of the {what}: the cluster serves "
+                f"no {served_by} (no adapter for such metrics is installed).", "NoMetrics",
+                *([group] if group else ()), metric=str(name), api=served_by,
+            )  # fmt: skip
+        return _finding(
+            item, f"Autoscaler {_name(item)} gets no value of the {what}: {quote(message)}",
+            "NoMetrics", sure=0.8, metric=str(name), api=served_by,
+        )  # fmt: skip
+    return None
 
 
 def _utilisation(metric: Mapping[str, Any]) -> tuple[str | None, str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -20,6 +21,9 @@ MANY_RESTARTS = 5
 
 FLAPPING = 2
 """Restarts from which a container counts so when the last one is only minutes ago."""
+
+SHORT_LIFE = dt.timedelta(minutes=1)
+"""What ends sooner than this after its start never gets to work; later, it worked and fell."""
 
 SIGNALS = {132: "SIGILL", 134: "SIGABRT", 135: "SIGBUS", 136: "SIGFPE", 137: "SIGKILL",
            139: "SIGSEGV", 143: "SIGTERM"}  # fmt: skip
@@ -58,7 +62,7 @@ def find(reading: Reading) -> Iterator[Finding]:
 
 def _crashes(reading: Reading, container: Container) -> bool:
     reason = container.terminated.get("reason")
-    if reason not in ("Error", "Completed"):
+    if reason not in ("Error", "Completed") or container.ended_with_pod:
         return False
     if container.exit_code in _STOPPED and killed_by_probe(reading, container):
         return False
@@ -149,8 +153,22 @@ def killed_unasked(container: Container) -> bool:
         and container.terminated.get("reason") == "Error"
         and container.resource("limits", "memory") is not None
         and not probed
+        and not container.ended_with_pod
         and not dig(container.pod.value, "status").get("reason")
     )
+
+
+def _comes_up(reading: Reading, container: Container) -> bool:
+    """Tell whether it works for a while before it ends, or works now for long.
+
+    Whether it runs, waits or is ready at the moment says nothing: a container that ends at its
+    start is each of these for some seconds of every round.
+    """
+    begun = parse_time(container.terminated.get("startedAt"))
+    ended = parse_time(container.terminated.get("finishedAt"))
+    if begun is None or ended is None:
+        return container.ready
+    return ended - begun >= SHORT_LIFE or (container.ready and reading.bundle.now - ended > RECENT)
 
 
 def _classify(reading: Reading, container: Container) -> Finding:
@@ -162,7 +180,7 @@ def _classify(reading: Reading, container: Container) -> Finding:
     phrase = _PHRASES[sign.fault].format(what=sign.what or "see its log")
     application = sign.fault == "Application"
     class_ = IncidentClass.CRASH_LOOP_BACK_OFF
-    if application or (container.ready and sign.fault == "Unreachable"):
+    if application or (sign.fault == "Unreachable" and _comes_up(reading, container)):
         class_ = IncidentClass.HIGH_RESTART_COUNT
     return _finding(
         container, _of_kind(reading, container, class_), f"{phrase}: {quote(sign.line, 160)}",
@@ -176,7 +194,7 @@ def _silent(reading: Reading, container: Container) -> Finding:
     last = _last_line(reading, container)
     said = f'; the last it said: "{quote(last, 120)}"' if last else ""
     class_ = IncidentClass.CRASH_LOOP_BACK_OFF
-    if container.ready or code in _CRASHED:
+    if code in _CRASHED or _comes_up(reading, container):
         class_ = IncidentClass.HIGH_RESTART_COUNT
     fault, phrase = "Exit", f"nothing known explains it{said}"
     if code in _CRASHED:

@@ -14,7 +14,14 @@ RANK = 80
 
 
 def find(reading: Reading) -> Iterator[Finding]:
-    """Yield one finding for each budget that forbids every disruption of healthy pods."""
+    """Yield one finding for each budget that forbids every disruption of healthy pods.
+
+    Two budgets of one pod forbid its eviction whatever each of them allows.
+    """
+    several = list(reading.bundle.of(ItemKind.BUDGET))
+    if len(several) > 1 and reading.pods:
+        yield _several(reading, several)
+        return
     for item in reading.bundle.of(ItemKind.BUDGET):
         status, spec = dig(item.value, "status"), dig(item.value, "spec")
         expected = int(status.get("expectedPods") or 0)
@@ -40,6 +47,22 @@ def find(reading: Reading) -> Iterator[Finding]:
                 "budget": name, "field": field, "value": spec.get(field), "expected": expected,
             },
         )  # fmt: skip
+
+
+def _several(reading: Reading, budgets: list[Item]) -> Finding:
+    names = [str(dig(item.value, "metadata").get("name")) for item in budgets]
+    said = reading.events("MultiplePodDisruptionBudgets")[:1]
+    target = reading.bundle.target
+    return Finding(
+        class_=IncidentClass.DISRUPTION_BUDGET_BLOCKED,
+        cause=f"More than one disruption budget ({', '.join(names)}) selects the pods of "
+        f"{target.kind} {target.name}: the eviction API refuses a pod with several, so that none "
+        "can be evicted.",
+        confidence=0.95 if said else 0.8,
+        evidence=(*(item.id for item in budgets), reading.pods[0].id, *(one.id for one in said)),
+        rank=RANK,
+        parameters={"fault": "Several", "budgets": names},
+    )
 
 
 def _evidence(item: Item, reading: Reading, cordoned: list[Any]) -> tuple[str, ...]:

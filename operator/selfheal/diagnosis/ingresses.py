@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,6 +12,9 @@ from selfheal.diagnosis.evidence import Finding, Item, ItemKind
 from selfheal.diagnosis.reading import Reading, dig, stated
 
 RANK = 34
+ELSEWHERE = 0.55
+"""Confidence where a workload is looked at that is well itself: the Ingress is what is wrong."""
+
 Path = tuple[str | int, ...]
 
 
@@ -21,12 +25,23 @@ def find(reading: Reading) -> Iterator[Finding]:
         mine = _is_target(reading, item)
         for path, backend in backends(item.value):
             found = _backend(reading, item, path, backend, services)
-            if found is not None and (mine or _concerns(reading, found, services)):
+            if found is not None and mine:
                 yield found
+            elif found is not None and _concerns(reading, found, services):
+                yield _elsewhere(reading, found)
         found = _class(reading, item)
         names = {dig(backend, "service").get("name") for _, backend in backends(item.value)}
-        if found is not None and (mine or names & _own_services(reading, services)):
+        if found is not None and mine:
             yield found
+        elif found is not None and names & _own_services(reading, services):
+            yield _elsewhere(reading, found)
+
+
+def _elsewhere(reading: Reading, found: Finding) -> Finding:
+    """Return a finding as it counts for another target: a workload is none the worse for it."""
+    if reading.bundle.target.kind == "Service":
+        return found
+    return dataclasses.replace(found, confidence=ELSEWHERE)
 
 
 def _name(item: Item) -> str:

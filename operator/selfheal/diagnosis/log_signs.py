@@ -16,6 +16,9 @@ from selfheal.diagnosis.reading import Container, Reading
 LAST_LINES = 40
 """Lines without stack frames that are looked at: a program says why it ends when it ends."""
 
+BLOCK_LINES = 3
+"""Lines below a heading that are quoted with it."""
+
 HALF_LINE = 250
 """Characters at the beginning and at the end of a longer line that are looked at."""
 
@@ -161,10 +164,13 @@ _SIGNS: Sequence[tuple[str, Sequence[re.Pattern[str]]]] = (
             r"(?i)(?:invalid|malformed|bad|broken) (?:config\w*|yaml|json|toml|settings)",
             r"(?i)\[emerg\]|unknown directive|yaml: (?:line \d+|unmarshal errors)|"
             r"unexpected token .{0,20}json|JSONDecodeError|ScannerError|ParserError|"
-            r"configuration (?:file )?(?:is )?(?:invalid|error)|config(?:uration)? error",
+            r"configuration (?:file )?(?:is )?(?:invalid|error)|config(?:uration)?(?: file)? error",
+            r"(?i)(?:unknown|unrecogni[sz]ed) (?:configuration |config )?(?:keyword|variable|"
+            r"parameter|setting)s?\b ?['\"`\u2018]",
         ),
     ),
 )  # fmt: skip
+_DETAILED = re.compile(r"[:=] ?\S|['\"`]|\bline \d")
 _ENVIRON_KEY = re.compile(rf"KeyError: '{_NAME}'")
 _ENVIRON = re.compile(r"<frozen os>|/os\.py|environ")
 _FIELD_REQUIRED = re.compile(r"Field required|field required|value_error\.missing")
@@ -218,7 +224,15 @@ def read(log: Item) -> Sign | None:
             found = sign
         if (found is not None and found.what) or (not chained and _ENDS.search(line)):
             break
+    if found is not None and found.fault == "BadConfiguration" and not _DETAILED.search(found.line):
+        found = dataclasses.replace(found, line=_with_block(found.line, lines))
     return found or _read_trace(text, lines, log)
+
+
+def _with_block(header: str, lines: Sequence[str]) -> str:
+    """Return a line that only says that something is wrong, with those below it that say what."""
+    number = next(index for index, line in enumerate(lines) if line.strip() == header)
+    return " ".join(line.strip() for line in lines[number : number + 1 + BLOCK_LINES])
 
 
 def _shorten(line: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from selfheal.api.classes import IncidentClass
 from selfheal.api.meta import parse_quantity
-from selfheal.diagnosis import crashes, heap, log_signs, refusals
+from selfheal.diagnosis import crashes, heap, jobs, log_signs, refusals
 from selfheal.diagnosis.evidence import Finding, Item, ItemKind
 from selfheal.diagnosis.reading import (
     Container,
@@ -50,6 +50,9 @@ _PRESSURE = re.compile(r"low on resource: memory|MemoryPressure|memory pressure"
 
 def find_oom_kills(reading: Reading) -> Iterator[Finding]:
     """Yield one finding for each container that the kernel killed at its memory limit."""
+    job = jobs.newest(reading)
+    if job is not None and jobs.condition(job.value, "Complete"):
+        return  # pods of it that were killed were tried again
     seen: set[str] = set()
     for container in sorted(reading.containers, key=lambda entry: -entry.restarts):
         reason = container.terminated.get("reason")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from selfheal.api.classes import IncidentClass
-from selfheal.diagnosis import applications, reference
+from selfheal.diagnosis import applications, egress_ports, reference
 from selfheal.diagnosis.applications import Application
 from selfheal.diagnosis.evidence import Finding, Item, ItemKind
 from selfheal.diagnosis.reading import Reading, dig, quote
@@ -76,7 +76,19 @@ def _said(reading: Reading, pattern: re.Pattern[str]) -> tuple[Item, str] | None
 
 def _egress(reading: Reading, target: Application, policies: list[Item]) -> Iterator[Finding]:
     own = _selecting(policies, target.labels, "Egress")
-    if not own or any(_allows_names(item) for item in own):
+    named = any(_allows_names(item) for item in own)
+    if own and _said(reading, _NO_NAMES) is None:
+        missed = egress_ports.find(reading, own, by_name=named)
+        if missed is not None:
+            log, line, host, port = missed
+            names = ", ".join(map(_name, own))
+            yield _finding(
+                f"Network policy {names} does not let {target.name} send to port {port} of {host} "
+                f"(egress; {line}).", "Port", 0.8, *own, log, policies=[_name(one) for one in own],
+                host=host, port=port,
+            )  # fmt: skip
+            return
+    if not own or named:
         return
     said = _said(reading, _NO_NAMES) or _said(reading, _NO_ANSWER)
     if said is None:

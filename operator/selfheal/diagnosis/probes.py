@@ -8,7 +8,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from selfheal.api.classes import IncidentClass
-from selfheal.diagnosis import crashes, exec_probes, failing_probes, reference, slow_starts
+from selfheal.diagnosis import (
+    crashes,
+    exec_probes,
+    failing_probes,
+    loopback,
+    reference,
+    slow_starts,
+)
 from selfheal.diagnosis.evidence import Finding, Item, ItemKind
 from selfheal.diagnosis.failing_probes import Failure
 from selfheal.diagnosis.reading import PROBES, Reading, dig, parse_time, quote, stated
@@ -72,6 +79,9 @@ def _classify(failure: Failure) -> Finding:
     changed = _changed_image(failure)
     if changed is not None:
         return changed
+    local = loopback.find(failure)
+    if local is not None:
+        return local
     if slow_starts.applies(failure):
         return slow_starts.finding(failure, _evidence(failure, ()))
     served = "\n".join(failure.said())

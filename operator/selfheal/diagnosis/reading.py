@@ -74,6 +74,17 @@ class Container:
         return self.init and self.spec.get("restartPolicy") != "Always"
 
     @property
+    def ended_with_pod(self) -> bool:
+        """Tell whether it is a sidecar that was ended because the pod's own work had ended."""
+        if not self.init or self.runs_first:
+            return False
+        ended = parse_time(dig(self.status, "state", "terminated").get("finishedAt"))
+        others = dig(self.pod.value, "status").get("containerStatuses") or ()
+        ends = [parse_time(dig(one, "state", "terminated").get("finishedAt")) for one in others]
+        known = [moment for moment in ends if moment is not None]
+        return ended is not None and len(known) == len(ends) > 0 and max(known) <= ended
+
+    @property
     def title(self) -> str:
         """Return kind and name for people."""
         return f"{'Init container' if self.runs_first else 'Container'} {self.name}"

@@ -14,12 +14,18 @@ from selfheal.diagnosis.reading import Reading, dig, pod_containers
 
 RANK = 20
 
-_OBJECT = re.compile(r"\b(configmap|secret|serviceaccount) \"?([^\s\"]+?)\"? not found", re.I)
+_OBJECT = re.compile(
+    r"\b(configmap|secret|serviceaccount|runtimeclass) \"?([^\s\"]+?)\"? not found", re.I
+)
 _KEY = re.compile(r"couldn't find key (\S+) in (ConfigMap|Secret) (?:[^/\s]+/)?([^\s,]+)")
 _VOLUME_KEY = re.compile(
     r"for volume \"([^\"]+)\".*references non-existent (config|secret) key: (\S+)", re.S
 )
-_KINDS = {"configmap": "ConfigMap", "secret": "Secret", "serviceaccount": "ServiceAccount"}
+_KINDS = {"configmap": "ConfigMap", "secret": "Secret", "serviceaccount": "ServiceAccount",
+          "runtimeclass": "RuntimeClass"}  # fmt: skip
+_PRIORITY = re.compile(r"no PriorityClass with name (\S+)")
+_FOREIGN = frozenset({"PriorityClass", "RuntimeClass"})
+"""Kinds of the whole cluster; what others there are is not collected."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -125,6 +131,9 @@ def _parse(text: str) -> Missing | None:
     found = _KEY.search(text)
     if found is not None:
         return Missing(kind=found[2], name=found[3], key=found[1])
+    found = _PRIORITY.search(text)
+    if found is not None:
+        return Missing(kind="PriorityClass", name=found[1])
     found = _OBJECT.search(text)
     if found is None:
         return None
@@ -152,7 +161,7 @@ def existing(reading: Reading, missing: Missing) -> list[str]:
     if missing.kind == "ServiceAccount":
         found = reading.bundle.of(ItemKind.SERVICE_ACCOUNT)
         return [str(name) for item in found for name in item.value.get("others") or ()]
-    return list(dict.fromkeys(_secret_names(reading, missing)))
+    return [] if missing.kind in _FOREIGN else list(dict.fromkeys(_secret_names(reading, missing)))
 
 
 def _secret_names(reading: Reading, missing: Missing) -> Iterator[str]:

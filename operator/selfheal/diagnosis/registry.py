@@ -28,8 +28,10 @@ from selfheal.diagnosis import (
     services,
     starts,
     storage,
+    tiny_limits,
     waits,
     webhooks,
+    worker_kills,
 )
 from selfheal.diagnosis.evidence import Bundle, Finding, Item, ItemKind
 from selfheal.diagnosis.reading import RECENT, Container, Reading, dig, is_leftover, parse_time
@@ -41,6 +43,7 @@ RULES: tuple[Rule, ...] = (
     quota.find,
     images.find,
     storage.find,
+    tiny_limits.find,
     mounts.find,
     scheduling.find,
     permissions.find,
@@ -53,6 +56,7 @@ RULES: tuple[Rule, ...] = (
     starts.find,
     heap.find,
     memory.find_oom_kills,
+    worker_kills.find,
     memory.find_insufficient,
     resources.find_throttling,
     probes.find,
@@ -169,6 +173,8 @@ def _container_fails(container: Container, now: dt.datetime) -> bool:
     ended = parse_time(container.terminated.get("finishedAt"))
     if ended is None or now - ended > RECENT or (container.init and container.ready):
         return False
+    if container.ended_with_pod:
+        return False
     if container.ready and container.restarts < crashes.FLAPPING:  # it has got over it
         return container.terminated.get("reason") == "OOMKilled"
     return container.restarts > 0 or container.exit_code not in (None, 0)
@@ -187,4 +193,15 @@ def _is_unready(pod: Item) -> bool:
         entry.get("type") == "Ready" and entry.get("status") == "True"
         for entry in status.get("conditions") or ()
     )
-    return not ready and status.get("phase") not in ("Succeeded", "Failed")
+    return not ready and status.get("phase") not in ("Succeeded", "Failed") and not _is_at_work(pod)
+
+
+def _is_at_work(pod: Item) -> bool:
+    """Tell whether what ended in a pod that is meant to end did so well, and the rest is ready."""
+    if dig(pod.value, "spec").get("restartPolicy") not in ("Never", "OnFailure"):
+        return False
+    containers = dig(pod.value, "status").get("containerStatuses") or ()
+    done = [dig(one, "state", "terminated").get("exitCode") == 0 for one in containers]
+    return any(done) and all(
+        ended or one.get("ready") for ended, one in zip(done, containers, strict=True)
+    )

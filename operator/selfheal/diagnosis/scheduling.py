@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,9 +11,13 @@ from selfheal.api import meta
 from selfheal.api.classes import IncidentClass
 from selfheal.diagnosis import reference
 from selfheal.diagnosis.evidence import Finding, Item, ItemKind
-from selfheal.diagnosis.reading import Reading, dig, quote, stated
+from selfheal.diagnosis.reading import Reading, dig, parse_time, quote, stated
 
 RANK = 15
+DEFAULT_SCHEDULER = "default-scheduler"
+UNSEEN = dt.timedelta(seconds=30)
+"""Any scheduler says something of a new pod sooner than this."""
+
 _INSUFFICIENT = re.compile(r"Insufficient ([a-z0-9./-]*[a-z0-9])")
 _PRESSURE = re.compile(r"node\.kubernetes\.io/(?:memory|disk|pid)-pressure")
 _SELECTOR = re.compile(r"didn't match Pod's node affinity/selector|node\(s\) didn't match node sel")
@@ -47,6 +52,30 @@ def find(reading: Reading) -> Iterator[Finding]:
         if found is not None:
             yield found
             return
+    yield from _unseen(reading)
+
+
+def _unseen(reading: Reading) -> Iterator[Finding]:
+    """Yield a pod that no scheduler has looked at: it has neither a node nor a condition."""
+    for pod in reading.pods:
+        spec, status = dig(pod.value, "spec"), dig(pod.value, "status")
+        created = parse_time(dig(pod.value, "metadata").get("creationTimestamp"))
+        name = str(spec.get("schedulerName") or DEFAULT_SCHEDULER)
+        told = any(one.get("type") == "PodScheduled" for one in status.get("conditions") or ())
+        told = told or "containerStatuses" in status or "initContainerStatuses" in status
+        if status.get("phase") != "Pending" or spec.get("nodeName") or told or created is None:
+            continue
+        if reading.bundle.now - created < UNSEEN:
+            continue
+        advice = "" if name == DEFAULT_SCHEDULER else f" The cluster's own is {DEFAULT_SCHEDULER}."
+        yield Finding(
+            class_=IncidentClass.UNSCHEDULABLE,
+            cause=f"No scheduler has looked at the pod: it waits for one called {name} "
+            f"(schedulerName), and none of that name answers.{advice}",
+            confidence=0.8, evidence=(pod.id,), rank=RANK,
+            parameters={"fault": "NoScheduler", "scheduler": name},
+        )  # fmt: skip
+        return
 
 
 def _classify(reading: Reading, pod: Item, message: str, items: tuple[str, ...]) -> Finding | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from selfheal.api.classes import IncidentClass
-from selfheal.diagnosis import applications, reference
+from selfheal.diagnosis import applications, reference, wide_selectors
 from selfheal.diagnosis.applications import Application
 from selfheal.diagnosis.evidence import Finding, Item, ItemKind
 from selfheal.diagnosis.reading import PROBES, Container, Reading, dig, stated
@@ -36,6 +36,8 @@ def find(reading: Reading) -> Iterator[Finding]:
             found = _selector(reading, item, end, selector, known)
         else:
             found = _port(reading, item, end, selected) or _used_port(reading, item, end, selected)
+            if found is None and _is_target(reading, item):
+                found = wide_selectors.find(item, end, selected)
         if found is not None:
             yield found
 

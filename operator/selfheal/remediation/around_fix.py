@@ -28,8 +28,9 @@ def propose_autoscaler(draft: Draft) -> Iterator[Proposal]:
         )  # fmt: skip
         return
     if fault != "NoRequests":
+        api = parameters.get("api", "metrics.k8s.io")
         raise Refusal("NeedsPerson", f"{draft.finding.cause} A person has to install or mend what "
-                      "serves the metrics (kubectl get apiservices v1beta1.metrics.k8s.io), or "
+                      f"serves the metrics (kubectl get apiservices v1beta1.{api}), or "
                       "correct what the autoscaler names.")  # fmt: skip
     kind = str(parameters["kind"])
     workload = draft.other(_GROUPS.get(kind, "apps/v1"), kind, str(parameters["workload"]))
@@ -50,6 +51,12 @@ def propose_autoscaler(draft: Draft) -> Iterator[Proposal]:
 def propose_budget(draft: Draft) -> Iterator[Proposal]:
     """Yield a budget that lets one pod go; Refusal where only one pod is there to go."""
     parameters = draft.finding.parameters
+    if parameters.get("fault") == "Several":
+        raise Refusal(
+            "NeedsPerson",
+            f"{draft.finding.cause} Which of them is to stay, those who made them have to say; the "
+            "others have to go, or to select other pods.",
+        )
     name, field, expected = str(parameters["budget"]), parameters["field"], parameters["expected"]
     if expected < 2:
         raise Refusal(

@@ -85,7 +85,7 @@ def _near_in_files(draft: Draft, missing: Missing) -> str | None:
     for _, _, manifest in rendering.iterate_manifests(draft.files, ""):
         metadata = manifest.get("metadata") or {}
         space = metadata.get("namespace", draft.bundle.namespace)
-        if manifest.get("kind") not in _MAKERS[missing["kind"]]:
+        if manifest.get("kind") not in _MAKERS.get(missing["kind"], ()):
             continue
         if space != draft.bundle.namespace:
             continue
@@ -116,6 +116,8 @@ def _steps(draft: Draft, missing: Missing) -> str:
     where = f"{draft.source.file} (document {draft.source.document})"
     if kind == "ServiceAccount":
         make = f"kubectl -n {space} create serviceaccount {name}"
+    elif kind.endswith("Class"):  # PriorityClass, RuntimeClass: of the whole cluster
+        make = f"let who runs the cluster make the {kind} {name}"
     elif key:
         make = f"add the key {key} to {kind} {name} in namespace {space}"
     elif kind == "Secret":

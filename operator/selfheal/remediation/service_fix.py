@@ -17,6 +17,8 @@ def propose(draft: Draft) -> Iterator[Proposal]:
     service = draft.other("v1", "Service", str(draft.finding.parameters["service"]))
     if draft.finding.parameters["fault"] == "TargetPort":
         yield from _port(draft, service)
+    elif draft.finding.parameters["fault"] == "TooWide":
+        yield _narrower(draft, service)
     else:
         yield from _selector(draft, service)
 
@@ -39,6 +41,26 @@ def _port(draft: Draft, service: Draft) -> Iterator[Proposal]:
         summary=f"Correct the target port of Service {name} from {old} to {new}",
         risk="Low" if sure else "Medium", risk_reason=f"{why} Clients keep the Service's own port.",
         arithmetic=f"targetPort {old} -> {new}",
+    )  # fmt: skip
+
+
+def _narrower(draft: Draft, service: Draft) -> Proposal:
+    """Add the label that tells those who serve the port from the others."""
+    parameters = draft.finding.parameters
+    name, add = str(parameters["service"]), dict(parameters["add"])
+    if not add:
+        raise Refusal("SelectorUnclear", f"{draft.finding.cause} No label tells them apart: a "
+                      "person has to give the pods one.")  # fmt: skip
+    written = service.look(("spec", "selector"))
+    if written != parameters["selector"]:
+        raise Refusal("Drifted", f"The source of Service {name} selects something else.")
+    ((key, value),) = add.items()
+    why = "Only the pods that serve the port have it."
+    return service.propose(
+        service.set(("spec", "selector", key), value, why),
+        summary=f"Let Service {name} select only pods with {key}={value}",
+        risk="Medium", risk_reason=f"{why} The others get no more requests by this Service.",
+        arithmetic=f"selector + {key}={value}",
     )  # fmt: skip
 
 

@@ -36,8 +36,93 @@ def api(*, served: bool) -> Item:
 INACTIVE = ("FailedGetResourceMetric", NO_API)
 
 
-def scaling(*items: Item) -> list[Finding]:
-    return found(IncidentClass.AUTOSCALER_FAILED, *items)
+def scaling(*items: Item, kind: str = "HorizontalPodAutoscaler") -> list[Finding]:
+    return found(IncidentClass.AUTOSCALER_FAILED, *items, kind=kind)
+
+
+def test_a_workload_is_none_the_worse_for_what_its_autoscaler_lacks() -> None:
+    without = around.ready_pod(containers=[make.container()])
+    (one,) = scaling(
+        without, autoscaler(ScalingActive=INACTIVE), api(served=False), kind="Deployment"
+    )
+    assert (one.parameters["fault"], one.confidence) == ("NoRequests", 0.95), (
+        "it is the one that requests nothing"
+    )
+    (one,) = scaling(autoscaler(ScalingActive=INACTIVE), api(served=False), kind="Deployment")
+    assert (one.parameters["fault"], one.confidence) == ("NoMetrics", 0.55)
+    unmeasured = around.bundle(around.workload(), autoscaler(ScalingActive=INACTIVE), api(served=False))
+    assert not registry.is_failing(unmeasured)
+
+
+def foreign(type_: str, name: str | None, **more: Any) -> dict[str, Any]:
+    return {"type": type_, type_.lower(): {"metric": {"name": name} if name else {}, **more}}
+
+
+NO_ADAPTER = (
+    "the HPA was unable to compute the replica count: unable to get external metric shop/queue_depth/nil: unable to fetch metrics from "
+    "external metrics API: the server could not find the requested resource (get queue_depth.external.metrics.k8s.io)"
+)
+
+
+@pytest.mark.parametrize(
+    ("metric", "message", "served", "sure", "words"),
+    [
+        (
+            foreign("External", "queue_depth"),
+            NO_ADAPTER,
+            None,
+            0.95,
+            "external metric queue_depth: the cluster serves no external.metrics.k8s.io",
+        ),
+        (
+            foreign("External", "queue_depth"),
+            "no queue_depth for now",
+            False,
+            0.95,
+            "serves no external.metrics.k8s.io",
+        ),
+        (
+            foreign("External", "queue_depth"),
+            "no values for queue_depth",
+            True,
+            0.8,
+            "no value of the external metric queue_depth: no values",
+        ),
+        (
+            foreign("External", "queue_depth"),
+            "no values for queue_depth",
+            None,
+            0.8,
+            "no values for queue_depth",
+        ),
+        (
+            foreign("Pods", "hits"),
+            "unable to get metric hits: no custom metrics API (get pods.custom.metrics.k8s.io)",
+            None,
+            0.8,
+            "pods metric hits",
+        ),
+        (foreign("External", "other"), NO_ADAPTER, None, 0.95, "no metrics.k8s.io"),
+        (foreign("External", None), NO_ADAPTER, None, 0.95, "no metrics.k8s.io"),
+    ],
+)
+def test_a_metric_of_something_else_is_named(
+    metric: dict[str, Any], message: str, served: bool | None, sure: float, words: str
+) -> None:
+    group = {"group": "external.metrics.k8s.io", "served": served}
+    groups = (
+        []
+        if served is None
+        else [Item(id="api/external.metrics.k8s.io", kind=ItemKind.API_GROUP, value=group)]
+    )
+    (one,) = scaling(
+        *groups,
+        autoscaler(metrics=[metric], ScalingActive=("FailedGetExternalMetric", message)),
+        api(served=False),
+    )
+    assert (one.confidence, one.parameters["fault"]) == (sure, "NoMetrics")
+    assert words in one.cause
+    assert ("api/external.metrics.k8s.io" in one.evidence) is (served is False)
 
 
 def test_containers_without_requests() -> None:
@@ -106,3 +191,25 @@ def test_a_budget_that_allows_no_eviction_of_healthy_pods() -> None:
 @pytest.mark.parametrize("status", [{"allowed": 1, "expected": 2, "healthy": 2}, {"expected": 0, "healthy": 0}, {"expected": 2, "healthy": 1}])
 def test_budgets_that_allow_or_are_right_to_block(status: dict[str, int]) -> None:
     assert blocked(budget(minAvailable=1, **status)) == []
+
+
+def named(name: str, **spec: Any) -> Item:
+    status = {"disruptionsAllowed": 1, "expectedPods": 2, "currentHealthy": 2}
+    return around.thing(ItemKind.BUDGET, name, spec, status=status)
+
+
+def test_two_budgets_of_one_pod_forbid_what_each_allows() -> None:
+    items = [around.workload(), named("web", maxUnavailable=1), named("platform", minAvailable=1)]
+    (one,) = blocked(around.ready_pod(), *items)
+    assert (one.confidence, one.evidence) == (
+        0.8,
+        ("disruptionbudget/web", "disruptionbudget/platform", "pod/web-1"),
+    )
+    assert one.parameters == {"fault": "Several", "budgets": ["web", "platform"]}
+    said = make.event(
+        "MultiplePodDisruptionBudgets",
+        'Pod "shop"/"web-1" matches multiple PodDisruptionBudgets.  Chose "web" arbitrarily.',
+    )
+    (one,) = blocked(around.ready_pod(), *items, said)
+    assert (one.confidence, one.evidence[-1]) == (0.95, said.id)
+    assert blocked(*items) == [], "nothing runs that could be evicted"

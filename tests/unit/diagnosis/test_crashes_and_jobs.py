@@ -258,3 +258,24 @@ def test_the_time_that_a_container_lived_tells_of_the_probe_before_its_events_do
     once = make.status(restarts=1, waiting="CrashLoopBackOff", last=last)
     pods[0].value["status"]["containerStatuses"] = [once]
     assert registry.diagnose(make.bundle(pods[0]))[0].parameters["fault"] in ("Exit", "Completed")
+
+
+@pytest.mark.parametrize("state", [{"waiting": "CrashLoopBackOff"}, {}, {"ready": True}])
+@pytest.mark.parametrize(("lived", "class_"), [(1, IncidentClass.CRASH_LOOP_BACK_OFF), (600, IncidentClass.HIGH_RESTART_COUNT)])
+@pytest.mark.parametrize(("code", "text"), [(0, ""), (1, "dial tcp 10.0.0.1:5432: connect: connection refused")])
+def test_the_class_of_a_crash_does_not_depend_on_the_moment(state: dict[str, Any], lived: float, class_: IncidentClass, code: int, text: str) -> None:
+    last = make.ended("Error" if code else "Completed", code, lived=lived)
+    pod = make.pod(statuses=[make.status(restarts=3, last=last, **state)])
+    assert [one.class_ for one in registry.diagnose(make.bundle(pod, make.log(text)))] == [class_]
+
+
+def test_a_crash_without_times_is_judged_by_what_is_seen_now() -> None:
+    last = {"reason": "Error", "exitCode": 1}
+    pods = [make.pod(statuses=[make.status(restarts=6, last=last, ready=ready)]) for ready in (True, False)]
+    found = [registry.diagnose(make.bundle(pod))[0].class_ for pod in pods]
+    assert found == [IncidentClass.HIGH_RESTART_COUNT, IncidentClass.CRASH_LOOP_BACK_OFF]
+
+
+def test_what_ended_at_its_start_long_ago_and_works_since_is_a_high_count() -> None:
+    pod = make.pod(statuses=[make.status(restarts=6, last=make.ended(ago=6000, lived=1), ready=True)], ready=True)
+    assert [one.class_ for one in registry.diagnose(make.bundle(pod))] == [IncidentClass.HIGH_RESTART_COUNT]

@@ -87,3 +87,12 @@ def test_a_workload_suffers_from_the_ingresses_that_mean_its_services() -> None:
     assert ingresses(around.workload(), front("apii", class_="x"), WEB, API, kind="Deployment", name="web") == []
     assert len(ingresses(front("wbe"), WEB, API, kind="Service", name="web")) == 1
     assert ingresses(front("wbe"), WEB, API, kind="Service", name="api") == []
+
+
+def test_a_workload_is_none_the_worse_for_its_ingress() -> None:
+    items = [around.workload(), around.ready_pod(), front(number=8080), WEB]
+    (one,) = ingresses(*items, kind="Deployment", name="web")
+    assert (one.parameters["fault"], one.confidence) == ("PortMissing", 0.55)
+    assert not registry.is_failing(around.bundle(*items))
+    (one,) = ingresses(front(number=8080), WEB, kind="Service", name="web")
+    assert one.confidence == 0.95

@@ -119,3 +119,26 @@ def test_a_log_that_is_made_to_take_long_does_not(piece: str) -> None:
     begun = time.process_time()
     log_signs.read(make.log(f"{piece * 8000}\n" + f"{line}\n" * 60))
     assert time.process_time() - begun < 3
+
+
+REDIS = """*** FATAL CONFIG FILE ERROR (Redis 7.0.15) ***
+Reading the configuration file, at line 4
+>>> 'appendfsync everysecond'
+argument(s) must be one of the following: everysec, always, no
+"""
+
+
+def test_a_heading_is_quoted_with_what_stands_below_it() -> None:
+    sign = log_signs.read(make.log(REDIS))
+    assert sign is not None
+    assert (sign.fault, "'appendfsync everysecond'" in sign.line) == ("BadConfiguration", True)
+    sign = log_signs.read(make.log("config file error: bad mode\nbye"))
+    assert sign is not None
+    assert sign.line == "config file error: bad mode"
+
+
+@pytest.mark.parametrize("line", ["[ERROR] unknown variable 'max_conections=100'", 'FATAL:  unrecognized configuration parameter "shared_bufers"'])
+def test_a_setting_that_is_not_known_is_a_bad_configuration(line: str) -> None:
+    sign = log_signs.read(make.log(f"{line}\n[ERROR] Aborting"))
+    assert sign is not None
+    assert (sign.fault, sign.line) == ("BadConfiguration", line)

@@ -119,3 +119,75 @@ def test_a_bare_pod_is_a_workload() -> None:
 def _reading(*items: Item) -> Reading:
 
     return Reading(bundle=around.bundle(*items))
+
+
+IN_NET: dict[str, Any] = {
+    "to": [{"ipBlock": {"cidr": "10.20.0.0/16", "except": ["10.20.9.0/24"]}}],
+    "ports": [{"port": 5433}],
+}
+DNS: dict[str, Any] = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53}]}
+
+
+def missed(text: str, *rules: dict[str, Any]) -> list[tuple[Any, Any]]:
+    found = blocked(
+        make.pod(),
+        make.log(text, previous=False),
+        policy(policyTypes=["Egress"], egress=list(rules)),
+    )
+    return [(one.parameters.get("host"), one.parameters.get("port")) for one in found]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'psycopg2.OperationalError: connection to server at "10.20.8.14", port 5432 failed: Connection timed out',
+        "dial tcp 10.20.8.14:5432: i/o timeout",
+        "connecting to postgresql://tides@10.20.8.14:5432/tides\nsqlalchemy: pool timeout",
+        "Error: connect ETIMEDOUT 10.20.8.14:5432",
+    ],
+)
+def test_a_port_that_no_egress_rule_leaves_open(text: str) -> None:
+    assert missed(text, IN_NET, DNS) == [("10.20.8.14", 5432)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "host", "open_"),
+    [
+        ({"ports": [{"port": 5432}]}, "10.20.8.14", True),
+        ({"ports": [{"port": 5000, "endPort": 6000}], "to": []}, "10.20.8.14", True),
+        ({"ports": [{"port": 5432, "protocol": "UDP"}]}, "10.20.8.14", False),
+        ({"ports": [{"port": "postgres"}]}, "10.20.8.14", True),
+        ({"ports": [{"port": "dns"}]}, "10.20.8.14", False),
+        ({"ports": [{"protocol": "TCP"}]}, "10.20.8.14", True),
+        ({"to": [{"podSelector": {}}]}, "10.20.8.14", True),
+        ({"to": [{"ipBlock": {"cidr": "10.21.0.0/16"}}]}, "10.20.8.14", False),
+        ({**IN_NET, "ports": [{"port": 5432}]}, "10.20.9.1", False),
+        ({**IN_NET, "ports": [{"port": 5432}]}, "10.20.8.14", True),
+        ({**IN_NET, "ports": [{"port": 5432}]}, "db.example.com", True),
+        (IN_NET, "db.example.com", False),
+    ],
+)
+def test_what_egress_rules_leave_open(rule: dict[str, Any], host: str, open_: bool) -> None:
+    assert missed(f"connection to {host}:5432 timed out", rule, DNS) == (
+        [] if open_ else [(host, 5432)]
+    )
+
+
+def test_only_time_outs_with_an_address_speak_of_a_port() -> None:
+    assert missed("connection to 10.20.8.14:5432 refused\nrequest timed out after 12:30", DNS) == []
+    assert missed("connection timed out", DNS) == []
+
+
+def test_the_pods_of_a_cron_job_have_labels_too() -> None:
+    template = {"metadata": {"labels": around.WEB}, "spec": {"containers": [make.container()]}}
+    value = {
+        "kind": "CronJob",
+        "metadata": {"name": "web"},
+        "spec": {"jobTemplate": {"spec": {"template": template}}},
+    }
+    cron = Item(id="object/CronJob/web", kind=ItemKind.OBJECT, value=value)
+    log = make.log("dial tcp 10.20.8.14:5432: i/o timeout", previous=False)
+    items = [cron, make.pod(), log, policy(policyTypes=["Egress"], egress=[IN_NET, DNS])]
+    assert [one.class_ for one in registry.diagnose(around.bundle(*items, kind="CronJob"))] == [
+        IncidentClass.NETWORK_BLOCKED
+    ]

@@ -107,3 +107,18 @@ def test_a_missing_account_is_read_from_the_controllers_event() -> None:
 def test_references_of_a_pod_spec_leave_optional_ones_out() -> None:
     spec = {"volumes": [{"name": "v", "configMap": {"name": "a", "optional": True}}, {"name": "w", "emptyDir": {}}]}
     assert list(references.pod_references(spec)) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "missing"),
+    [
+        ('pods "web-0" is forbidden: no PriorityClass with name business-critical was found', "PriorityClass business-critical"),
+        ('pods "web-0" is forbidden: pod rejected: RuntimeClass "gvisor" not found', "RuntimeClass gvisor"),
+    ],
+)
+def test_a_class_of_the_cluster_that_is_missing(said: str, missing: str) -> None:
+    refused = make.event("FailedCreate", f"create Pod web-0 in StatefulSet web failed error: {said}", "StatefulSet/web")
+    (found,) = registry.diagnose(make.bundle(refused))
+    assert (found.parameters["object"], found.confidence, found.evidence) == (missing, 0.95, (refused.id,))
+    assert missing in found.cause
+    assert found.parameters["missing"][0]["near"] is None

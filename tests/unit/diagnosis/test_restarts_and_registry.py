@@ -41,7 +41,7 @@ def test_the_log_tells_the_reason_of_a_crash(text: str, class_: IncidentClass, f
 
 
 def test_many_restarts_without_back_off_are_a_high_count() -> None:
-    running = make.status(restarts=7, ready=True, last=make.ended())
+    running = make.status(restarts=7, ready=True, last=make.ended(lived=90))
     pods = [make.pod(name, statuses=[running]) for name in ("web-1", "web-2")]
     (found,) = registry.diagnose(make.bundle(*pods))
     assert (found.class_, found.confidence) == (IncidentClass.HIGH_RESTART_COUNT, 0.6)

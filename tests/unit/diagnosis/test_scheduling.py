@@ -117,3 +117,25 @@ def test_one_finding_for_all_pods_of_one_cause() -> None:
     second = pending(NO_CPU)
     second.value["metadata"]["name"] = "web-2"
     one(pending(NO_CPU), second)
+
+
+def unseen(*, age: float = 60, phase: str = "Pending", told: bool = False, **pod_spec: Any) -> Item:
+    item = make.pod(phase=phase, age=age, scheduled="no" if told else None)
+    del item.value["status"]["containerStatuses"]
+    item.value["spec"] |= pod_spec
+    return item
+
+
+def test_a_pod_that_no_scheduler_looks_at() -> None:
+    found = one(unseen(schedulerName="volcano"))
+    assert (found.class_, found.confidence, found.evidence) == (IncidentClass.UNSCHEDULABLE, 0.8, ("pod/web-1",))
+    assert found.parameters == {"fault": "NoScheduler", "scheduler": "volcano"}
+    assert "volcano (schedulerName)" in found.cause
+    assert one(unseen()).parameters["scheduler"] == "default-scheduler"
+
+
+@pytest.mark.parametrize(
+    "pod", [unseen(age=10), unseen(phase="Running"), unseen(told=True), unseen(nodeName="node-1"), make.pod(phase="Pending")]
+)
+def test_pods_that_somebody_looked_at_or_will(pod: Item) -> None:
+    assert registry.diagnose(around.bundle(pod)) == []

@@ -151,3 +151,42 @@ def test_an_init_container_that_has_done_its_work_needs_nothing() -> None:
     done = make.status("wait", terminated={"exitCode": 0})
     pod = around.ready_pod(ready=False, init=[make.container("wait", command=["nc", "db"])], init_statuses=[done])
     assert services(around.workload(), pod, around.sibling("db"), around.service("db", {"app": "bd"}), around.endpoints("db")) == []
+
+
+FRONT = around.sibling("front", {"app": "deli", "tier": "front"}, ports=[{"containerPort": 8080, "name": "http"}])
+WORKER = around.sibling("worker", {"app": "deli", "tier": "worker"}, ports=[{"containerPort": 9100}])
+DELI = around.service("deli", {"app": "deli"}, {"port": 80, "targetPort": 8080})
+
+
+def wide(*items: Item, service: Item = DELI) -> list[Finding]:
+    return services(service, around.endpoints("deli", "10.0.0.1", "10.0.0.2"), *items, kind="Service", name="deli")
+
+
+def test_a_selector_that_takes_pods_of_a_second_workload() -> None:
+    (found,) = wide(FRONT, WORKER)
+    assert (found.confidence, found.parameters["fault"], found.parameters["add"]) == (0.8, "TooWide", {"tier": "front"})
+    assert found.evidence == ("service/deli", "endpoints/deli", "sibling/Deployment/front", "sibling/Deployment/worker")
+    assert "Deployment worker" in found.cause
+    assert "tier=front would select only Deployment front" in found.cause
+    alike = around.sibling("front", {"app": "deli"}, ports=[{"containerPort": 8080}])
+    (found,) = wide(alike, WORKER)
+    assert found.parameters["add"] == {}
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        (FRONT, around.sibling("canary", {"app": "deli", "track": "canary"}, ports=[{"containerPort": 8080}])),
+        (FRONT, around.sibling("silent", {"app": "deli"})),
+        (FRONT, around.sibling("other", {"app": "other"}, ports=[{"containerPort": 9100}])),
+        (WORKER,),
+    ],
+)
+def test_workloads_that_may_all_serve_the_port(others: tuple[Item, ...]) -> None:
+    assert wide(*others) == []
+
+
+def test_a_port_by_its_name_leaves_others_out_and_workloads_stay_quiet() -> None:
+    assert wide(FRONT, WORKER, service=around.service("deli", {"app": "deli"}, {"port": 80, "targetPort": "http"})) == []
+    own = around.workload("front", {"app": "deli", "tier": "front"}, containers=[make.container(ports=[{"containerPort": 8080}])])
+    assert services(own, DELI, around.endpoints("deli", "10.0.0.1"), WORKER, name="front") == []

@@ -13,6 +13,8 @@ from selfheal.diagnosis.evidence import Item, ItemKind
 MAX_OF_KIND = 50
 MAX_KEPT = 10
 METRICS = "metrics.k8s.io"
+_SERVED_BY = {"External": "external.metrics.k8s.io", "Object": "custom.metrics.k8s.io",
+              "Pods": "custom.metrics.k8s.io"}  # fmt: skip
 _NETWORKING, _RBAC = "networking.k8s.io/v1", "rbac.authorization.k8s.io/v1"
 _ADMISSION = "admissionregistration.k8s.io/v1"
 
@@ -20,21 +22,32 @@ Stored = Mapping[str, Any]
 
 
 async def collect_autoscalers(api: connection.Connection, target: targets.Target) -> list[Item]:
-    """Return the autoscalers of the target, or it itself, and whether resource metrics exist."""
+    """Return the autoscalers of the target, or it itself, and which of the metrics' APIs exist."""
     path = kinds.path_of_known("HorizontalPodAutoscaler", target.namespace)
     found = await api.take(path, MAX_OF_KIND)
     own = [one for one in found if _scales(one, target)][:MAX_KEPT]
     if not own:
         return []
     groups = await api.get("/apis")
-    served = any(one.get("name") == METRICS for one in groups.get("groups") or ())
-    api_item = Item(
-        id=f"api/{METRICS}",
-        kind=ItemKind.API_GROUP,
-        value={"group": METRICS, "served": served},
-    )
+    served = {one.get("name") for one in groups.get("groups") or ()}
+    types = {
+        str(metric.get("type"))
+        for one in own
+        for metric in (one.get("spec") or {}).get("metrics") or ()
+    }
+    needed = dict.fromkeys((METRICS, *(_SERVED_BY[one] for one in sorted(types & {*_SERVED_BY}))))
     kind = "HorizontalPodAutoscaler"
-    return [*_items("autoscaler", ItemKind.AUTOSCALER, "autoscaling/v2", kind, own), api_item]
+    return [
+        *_items("autoscaler", ItemKind.AUTOSCALER, "autoscaling/v2", kind, own),
+        *(
+            Item(
+                id=f"api/{group}",
+                kind=ItemKind.API_GROUP,
+                value={"group": group, "served": group in served},
+            )
+            for group in needed
+        ),
+    ]
 
 
 def _scales(stored: Stored, target: targets.Target) -> bool:

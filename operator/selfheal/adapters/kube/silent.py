@@ -56,11 +56,15 @@ def build(listed: Listed, classes: frozenset[str] | None) -> Iterator[TargetRef]
     for service in listed["Service"]:
         if _is_unanswered(service, listed):
             yield _ref("Service", service)
-    services = {kinds.name_of(one) for one in listed["Service"]}
+    services = {kinds.name_of(one): _ports(one) for one in listed["Service"]}
     for ingress in listed["Ingress"]:
         wanted = (ingress.get("spec") or {}).get("ingressClassName")
         unknown = bool(wanted) and classes is not None and wanted not in classes
-        if unknown or not set(_backends(ingress)) <= services:
+        known = all(
+            name in services and (port is None or port in services[name])
+            for name, port in _backends(ingress)
+        )
+        if unknown or not known:
             yield _ref("Ingress", ingress)
     for autoscaler in listed["HorizontalPodAutoscaler"]:
         conditions = _conditions(autoscaler)
@@ -74,6 +78,10 @@ def build(listed: Listed, classes: frozenset[str] | None) -> Iterator[TargetRef]
     for budget in listed["PodDisruptionBudget"]:
         if _blocks(budget):
             yield from _selected_owners(budget, listed["Pod"])
+        else:
+            others = [one for one in listed["PodDisruptionBudget"] if one is not budget]
+            shared = [pod for pod in listed["Pod"] if any(_selects(one, pod) for one in others)]
+            yield from _selected_owners(budget, shared)
 
 
 def _ref(kind: str, stored: Stored) -> TargetRef:
@@ -101,21 +109,34 @@ def _is_unanswered(service: Stored, listed: Listed) -> bool:
         return False  # the pods' own trouble
     slices = [one for one in listed["EndpointSlice"] if _labels(one).get(_SLICE_OF) == name]
     sent = {port.get("port") for one in slices for port in one.get("ports") or ()} - {None}
-    declared = {
-        port.get("containerPort")
-        for pod in pods
+    each = [_declared(pod) for pod in pods]
+    declared = {port for ports in each for port in ports}
+    unnamed = bool(slices) and not sent and bool(spec.get("ports"))
+    # pods of a second workload that serve something else
+    foreign = bool(sent) and any(ports and not ports & sent for ports in each)
+    return unnamed or foreign or (bool(declared) and not sent <= declared)
+
+
+def _declared(pod: Stored) -> set[int]:
+    return {
+        port["containerPort"]
         for container in (pod.get("spec") or {}).get("containers") or ()
         for port in container.get("ports") or ()
     }
-    unnamed = bool(slices) and not sent and bool(spec.get("ports"))
-    return unnamed or (bool(declared) and not sent <= declared)
 
 
 def _labels(stored: Stored) -> Mapping[str, str]:
     return stored["metadata"].get("labels") or {}
 
 
-def _backends(ingress: Stored) -> Iterator[str]:
+def _ports(service: Stored) -> set[Any]:
+    """Return the numbers and names of a service's ports."""
+    ports = (service.get("spec") or {}).get("ports") or ()
+    return {value for one in ports for value in (one.get("port"), one.get("name"))}
+
+
+def _backends(ingress: Stored) -> Iterator[tuple[str, Any]]:
+    """Yield the name of each backend's service and the number or name of its port, if one."""
     spec = ingress.get("spec") or {}
     paths = [
         path.get("backend") or {}
@@ -123,9 +144,10 @@ def _backends(ingress: Stored) -> Iterator[str]:
         for path in (rule.get("http") or {}).get("paths") or ()
     ]
     for backend in [spec.get("defaultBackend") or {}, *paths]:
-        name = (backend.get("service") or {}).get("name")
-        if name:
-            yield str(name)
+        service = backend.get("service") or {}
+        port = service.get("port") or {}
+        if service.get("name"):
+            yield str(service["name"]), port.get("name") or port.get("number")
 
 
 def _blocks(budget: Stored) -> bool:
@@ -140,12 +162,16 @@ def _blocks(budget: Stored) -> bool:
 
 
 def _selected_owners(budget: Stored, pods: Sequence[Stored]) -> Iterator[TargetRef]:
-    selector = (budget.get("spec") or {}).get("selector") or {}
-    wanted = selector.get("matchLabels") or {}
     for pod in pods:
-        if wanted and wanted.items() <= _labels(pod).items():
+        if _selects(budget, pod):
             yield TargetRef(api_version="v1", kind="Pod", name=kinds.name_of(pod))
             return  # one pod leads to the workload
+
+
+def _selects(budget: Stored, pod: Stored) -> bool:
+    selector = (budget.get("spec") or {}).get("selector") or {}
+    wanted = selector.get("matchLabels") or {}
+    return bool(wanted) and wanted.items() <= _labels(pod).items()
 
 
 def find_throttled(

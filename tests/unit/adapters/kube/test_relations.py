@@ -43,6 +43,14 @@ async def test_the_autoscalers_of_the_target_and_whether_metrics_are_served(grou
     assert [one.value for one in bundle.of(ItemKind.API_GROUP)] == [{"group": "metrics.k8s.io", "served": served}]
 
 
+async def test_the_apis_of_other_metrics_are_looked_for_where_one_is_wanted() -> None:
+    own = scaled("web", "Deployment", "web")
+    own["spec"]["metrics"] = [{"type": "Resource"}, {"type": "External"}, {"type": "Pods"}, {"type": "Object"}]
+    bundle = await collect(build_api(**{HPA: [own], "/apis": {"groups": [{"name": "custom.metrics.k8s.io"}]}}))
+    found = {one.value["group"]: one.value["served"] for one in bundle.of(ItemKind.API_GROUP)}
+    assert found == {"metrics.k8s.io": False, "external.metrics.k8s.io": False, "custom.metrics.k8s.io": True}
+
+
 async def test_an_autoscaler_that_is_the_target_itself() -> None:
     own = scaled("ghost", "Deployment", "nobody")
     api = build_api(**{HPA: [own], f"{HPA}/ghost": own, "/apis": {"groups": []}})

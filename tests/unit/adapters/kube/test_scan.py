@@ -188,6 +188,7 @@ def endpoints(*numbers: int | None) -> dict[str, Any]:
 
 
 DECLARES = {"containers": [{"name": "c", "ports": [{"containerPort": 80}]}]}
+OTHER = {"containers": [{"name": "c", "ports": [{"containerPort": 9100}]}]}
 
 
 @pytest.mark.parametrize(
@@ -197,6 +198,8 @@ DECLARES = {"containers": [{"name": "c", "ports": [{"containerPort": 80}]}]}
         (service({"app": "web"}), [ready_pod(**DECLARES)], [endpoints(80)], False),
         (service({"app": "web"}), [ready_pod(**DECLARES)], [endpoints(8081)], True),
         (service({"app": "web"}), [ready_pod(**DECLARES)], [endpoints()], True),
+        (service({"app": "web"}), [ready_pod(**DECLARES), ready_pod("q", **OTHER)], [endpoints(80)], True),
+        (service({"app": "web"}), [ready_pod(**DECLARES), ready_pod("q")], [endpoints(80)], False),
         (service({"app": "wep"}), [ready_pod()], [], True),
         (service({"app": "web"}), [], [], False),  # nothing runs here at all
         (service(None), [ready_pod()], [], False),
@@ -208,8 +211,8 @@ def test_services(one: dict[str, Any], pods: list[Any], slices: list[Any], suspe
     assert suspects(Service=[one], Pod=pods, EndpointSlice=slices) == (["Service/s"] if suspect else [])
 
 
-def ingress(name: str, class_: str | None = None) -> dict[str, Any]:
-    backend = {"service": {"name": name}}
+def ingress(name: str, class_: str | None = None, /, **port: Any) -> dict[str, Any]:
+    backend = {"service": {"name": name, **({"port": port} if port else {})}}
     spec: dict[str, Any] = {"rules": [{"http": {"paths": [{"backend": backend}]}}, {}], "defaultBackend": backend}
     return make("i", spec=spec | ({"ingressClassName": class_} if class_ else {}))
 
@@ -219,6 +222,9 @@ def ingress(name: str, class_: str | None = None) -> dict[str, Any]:
     [
         (ingress("s"), None, False),
         (ingress("gone"), None, True),
+        (ingress("s", number=80), None, False),
+        (ingress("s", number=8080), None, True),
+        (ingress("s", name="http"), None, True),
         (ingress("s", "edge"), frozenset({"edge"}), False),
         (ingress("s", "edge"), frozenset(), True),
         (ingress("s", "edge"), None, False),  # classes may not be listed: no word of them
@@ -254,6 +260,13 @@ def test_budgets_lead_to_the_workload(status: dict[str, int], suspect: bool) -> 
     budget = make("b", spec={"selector": {"matchLabels": {"app": "web"}}}, status=status)
     found = suspects(PodDisruptionBudget=[budget], Pod=[ready_pod("p"), ready_pod("q")])
     assert found == (["Pod/p"] if suspect else [])
+
+
+def test_two_budgets_of_one_pod_lead_to_the_workload() -> None:
+    status = {"expectedPods": 2, "currentHealthy": 2, "disruptionsAllowed": 1}
+    budgets = [make(name, spec={"selector": {"matchLabels": {"app": app}}}, status=status) for name, app in (("a", "web"), ("b", "web"), ("c", "api"))]
+    assert suspects(PodDisruptionBudget=budgets, Pod=[ready_pod("p")]) == ["Pod/p", "Pod/p"]
+    assert suspects(PodDisruptionBudget=budgets[1:], Pod=[ready_pod("p")]) == []
 
 
 async def test_a_kind_that_may_not_be_listed_has_no_suspects() -> None:
