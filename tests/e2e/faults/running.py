@@ -219,7 +219,7 @@ async def _show(
     for number, text in enumerate(fault.before):
         objects = await ground.apply(namespace, names(text if number else f"{fault.shared}\n---\n{text}"))
         made += objects
-        await _settled(watched, namespace, objects)
+        await settled(watched, namespace, objects)
     twin = library.twin_text(fault)
     if twin is not None:
         drawn = library.Names.draw(
@@ -251,10 +251,10 @@ def _nothing(target: str, namespace: str) -> Bundle:
     return Bundle(target=library.ref_of(target), namespace=namespace, now=dt.datetime.now(dt.UTC))
 
 
-async def _settled(watched: watching.Watched, namespace: str, objects: Sequence[Mapping[str, Any]]) -> None:
+async def settled(watched: watching.Watched, namespace: str, objects: Sequence[Mapping[str, Any]]) -> None:
     """Wait until what was applied before the fault runs, as it was applied last."""
 
-    def settled() -> bool:
+    def is_settled() -> bool:
         pods = list(watched.of("Pod", namespace))
         return (
             bool(pods)
@@ -262,7 +262,7 @@ async def _settled(watched: watching.Watched, namespace: str, objects: Sequence[
             and all(watching.is_rolled_out(watched, one) for one in objects if one["kind"] == "Deployment")
         )
 
-    if not await watched.wait(settled, seconds=SYMPTOM_SECONDS):
+    if not await watched.wait(is_settled, seconds=SYMPTOM_SECONDS):
         raise AssertionError("what stood before the fault is not ready")
 
 
