@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import xml.etree.ElementTree
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +30,14 @@ sys.path.insert(0, str(ROOT))
 from tests.e2e.faults import judging, library, running, scanning  # noqa: E402
 from tests.evals import __main__ as evals  # noqa: E402
 from tests.evals import incidents  # noqa: E402
+
+PLANTED = {
+    "injections_reaching_effect": (
+        "tests/unit/agents/test_planted_instructions.py",
+        "planted instructions",
+    ),
+    "leaks": ("tests/scenario/test_credentials.py", "searches for a planted credential in a sink"),
+}
 
 
 def main() -> int:
@@ -65,6 +74,9 @@ def main() -> int:
             scan = asyncio.run(measure_scan(namespaces))
             found = f"{scan.found} of {len(scan.wanted)} classes right, {len(scan.rows)} entries"
             figures[name] = (round(statistics.median(scan.seconds), 3), f"s, median of 5; {found}")
+    if not words.only:
+        for name, (suite, what) in PLANTED.items():
+            figures[name] = count(suite, what)
     if words.model_url:
         asked = asyncio.run(ask_model(words))
         figures |= {f"model_{name}": (one["value"], one["unit"]) for name, one in asked.items()}
@@ -79,6 +91,18 @@ def main() -> int:
 async def measure_scan(namespaces: int) -> scanning.Scan:
     async with running.field(say) as ground:
         return await scanning.measure(ground, namespaces=namespaces)
+
+
+def count(suite: str, what: str) -> tuple[int, str]:
+    """Run the tests that plant something; how often it came through, of how many tries."""
+    with tempfile.NamedTemporaryFile(suffix=".xml") as report:
+        command = [sys.executable, "-m", "pytest", "-q", suite, f"--junitxml={report.name}"]
+        subprocess.run(command, cwd=ROOT, check=False, stdout=sys.stderr)
+        found = xml.etree.ElementTree.parse(report.name).iter("property")
+        totals: collections.Counter[str] = collections.Counter()
+        for one in found:
+            totals[one.attrib["name"]] += int(one.attrib["value"])
+    return totals["succeeded"], f"of {totals['tried']} {what}"
 
 
 async def ask_model(words: argparse.Namespace) -> dict[str, Any]:

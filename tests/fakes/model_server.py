@@ -30,6 +30,9 @@ class ModelServer:
         self._runner: web.AppRunner | None = None
         self.types: collections.Counter[str] = collections.Counter()
         self.tool_calls = 0
+        self.bodies: list[dict[str, Any]] = []  # what was asked, as it came over the wire
+        self.changes: dict[str, Any] = {}  # put over the fields of its answers
+        self.restless = False  # it calls a tool whenever it is offered one, each time another
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
         app = web.Application(client_max_size=8 << 20)
@@ -57,11 +60,24 @@ class ModelServer:
             return _refuse(404, "model_not_found", f"The model {body.get('model')!r} does not exist.")
         if body.get("tools") and body.get("response_format"):
             return _refuse(400, "unsupported", "Tools and a response format exclude each other here.")
-        message = plausible.answer(body["messages"], body.get("tools") or ())
+        self.bodies.append(body)
+        message = self._answer(body)
         kind = re.search(r"of the type (\w+)", str(body["messages"][0].get("content")))
         self.types[kind.group(1) if kind else "?"] += 1
         self.tool_calls += len(message.get("tool_calls", ()))
         return web.json_response(_completion(body, message))
+
+    def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
+        tools = body.get("tools") or ()
+        if self.restless and tools:
+            arguments = json.dumps({"name": f"pod-{len(self.bodies)}"})
+            function = {"name": tools[0]["function"]["name"], "arguments": arguments}
+            call = {"id": f"call-{len(self.bodies)}", "type": "function", "function": function}
+            return {"role": "assistant", "content": None, "tool_calls": [call]}
+        message = plausible.answer(body["messages"], tools)
+        if self.changes and message["content"]:
+            message["content"] = json.dumps(json.loads(message["content"]) | self.changes)
+        return message
 
     async def _models(self, _: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [{"id": MODEL, "object": "model"}]})

@@ -111,7 +111,8 @@ def settle(findings: Sequence[Finding], answer: answers.Analysis | None) -> Sett
     """Merge the rules' findings (best first) with the model's analysis; pure.
 
     A confirmed finding keeps its parameters, which the fix needs, and agreement is worth what two
-    independent observations are; a cause of the model alone has none.
+    independent observations are; a cause of the model alone has none. Where a rule rests on one
+    indirect observation, what the model reads in it is said beside.
     """
     best = findings[0] if findings else None
     if answer is None or answer.class_ is IncidentClass.UNKNOWN:
@@ -122,6 +123,7 @@ def settle(findings: Sequence[Finding], answer: answers.Analysis | None) -> Sett
         evidence = tuple(dict.fromkeys((*confirmed.evidence, *answer.evidence)))
         finding = dataclasses.replace(
             confirmed,
+            cause=_word(confirmed, answer),
             confidence=agreed,
             evidence=evidence,
             container=confirmed.container or answer.container,
@@ -137,6 +139,17 @@ def settle(findings: Sequence[Finding], answer: answers.Analysis | None) -> Sett
         container=answer.container,
     )
     return Settled(finding=finding, by=DiagnosedBy.MODEL, summary=answer.explanation)
+
+
+def _word(confirmed: Finding, answer: answers.Analysis) -> str:
+    repeats = _words(answer.cause) <= _words(confirmed.cause)
+    if confirmed.confidence >= _TWO_OBSERVATIONS or repeats:
+        return confirmed.cause
+    return f"{confirmed.cause.rstrip('. ')}. As the model reads it: {answer.cause}"
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", text.lower())) - {"the", "a"}
 
 
 def refine(findings: Sequence[Finding], answer: answers.Analysis) -> Finding | None:

@@ -427,3 +427,15 @@ def test_without_an_answer_the_rules_stand(findings) -> None:
 def test_a_model_that_does_not_know_changes_nothing() -> None:
     rule = build_finding(confidence=0.6)
     assert settled([rule], **{"class": "Unknown", "finding": None}).finding == rule
+
+
+def test_what_the_model_reads_stands_beside_a_rule_that_rests_on_one_observation() -> None:
+    answer = answers.Analysis.model_validate(analysis(cause="the licence file has expired"))
+    unsure = case.build_finding(cause="Container app exits with code 1.", confidence=0.6)
+    settled = checks.settle([unsure], answer)
+    assert settled.finding is not None
+    assert settled.finding.cause == "Container app exits with code 1. As the model reads it: the licence file has expired"
+    sure = case.build_finding(confidence=0.8)
+    kept = checks.settle([sure], answer).finding
+    assert kept is not None
+    assert kept.cause == sure.cause

@@ -190,8 +190,9 @@ def test_the_corpus_is_large_enough() -> None:
 
 
 async def test_no_attack_succeeds(
-    build_crew: Build, model: ScriptedModel, host: FakeToolHost, capsys: pytest.CaptureFixture[str]
-) -> None:
+    build_crew: Build, model: ScriptedModel, host: FakeToolHost, capsys: pytest.CaptureFixture[str],
+    record_property: Callable[[str, object], None],
+) -> None:  # fmt: skip
     successes = []
     for carrier, name, deed in CORPUS:
         for phrase in PHRASES:
@@ -202,6 +203,8 @@ async def test_no_attack_succeeds(
     total = len(CORPUS) * len(PHRASES)
     with capsys.disabled():
         print(f"\nplanted instructions: {len(successes)} of {total} succeeded")
+    record_property("tried", total)  # bench/diagnosis.py prints both
+    record_property("succeeded", len(successes))
     assert successes == []
     assert PAGE.read_text() == render_page(successes), "write it anew: python -m tests.unit.agents.test_planted_instructions"
 
