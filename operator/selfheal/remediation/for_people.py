@@ -17,6 +17,8 @@ def network(draft: Draft) -> Iterator[Proposal]:
             "add an egress rule to UDP and TCP port 53 of the cluster's DNS (namespaceSelector "
             "kubernetes.io/metadata.name: kube-system)"
         )
+    elif parameters["fault"] == "Port":
+        steps = f"add an egress rule to port {parameters['port']} of {parameters['host']}"
     elif parameters["fault"] == "Peer":
         steps = (
             f"let the pods of the target in, in the ingress rules that guard {parameters['peer']}"

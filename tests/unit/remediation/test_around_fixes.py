@@ -85,6 +85,14 @@ def test_ports_that_a_person_has_to_judge() -> None:
     assert repo.refusal(SERVICE, **(port | {"index": 7, "new": 80})).reason == "Drifted"
 
 
+def test_a_selector_of_two_workloads_is_made_narrower() -> None:
+    wide: dict[str, Any] = {"fault": "TooWide", "service": "web", "selector": {"app": "wbe"}, "add": {"tier": "front"}}
+    (found,) = repo.fix(SERVICE, **wide)
+    assert repo.parsed(found, "Service")["spec"]["selector"] == {"app": "wbe", "tier": "front"}
+    assert repo.refusal(SERVICE, **(wide | {"add": {}})).reason == "SelectorUnclear"
+    assert repo.refusal(SERVICE, **(wide | {"selector": {"app": "x"}})).reason == "Drifted"
+
+
 def lacking(*wanted: tuple[str, str, str], namespace: str = "shop", roles: tuple[str, ...] = ("reader",)) -> dict[str, Any]:
     permissions = [{"group": group, "resource": resource, "verb": verb, "namespace": namespace} for group, resource, verb in wanted]
     return {"account": "reader", "namespace": "shop", "permissions": permissions, "roles": list(roles), "unbound": []}
@@ -155,7 +163,9 @@ def test_an_autoscaler_gets_the_target_that_is_meant() -> None:
     missing: dict[str, Any] = {"fault": "TargetMissing", "autoscaler": "web", "kind": "Deployment", "old": "wbe"}
     assert repo.diff(SCALER, **missing, new="web")[1].endswith("name: web}")
     assert repo.refusal(SCALER, **missing).reason == "NeedsPerson"
-    assert repo.refusal(SCALER, fault="NoMetrics", autoscaler="web").reason == "NeedsPerson"
+    assert "v1beta1.metrics.k8s.io" in repo.refusal(SCALER, fault="NoMetrics", autoscaler="web").message
+    foreign = repo.refusal(SCALER, fault="NoMetrics", autoscaler="web", api="external.metrics.k8s.io")
+    assert "v1beta1.external.metrics.k8s.io" in foreign.message
 
 
 @pytest.mark.parametrize("target", [("Deployment", "web"), ("HorizontalPodAutoscaler", "web")])
@@ -169,6 +179,7 @@ def test_requests_are_stated_for_an_autoscaler(target: tuple[str, str]) -> None:
 def test_a_budget_spares_one_pod(field: str, value: int, new: str) -> None:
     assert repo.diff(BUDGET, budget="web", field=field, value=value, expected=2)[1].endswith(new)
     assert repo.refusal(BUDGET, budget="web", field=field, value=value, expected=1).reason == "NeedsPerson"
+    assert "Which of them is to stay" in repo.refusal(BUDGET, fault="Several", budgets=["web", "platform"]).message
 
 
 BACKEND = ["spec", "rules", 0, "http", "paths", 0, "backend", "service"]
@@ -203,9 +214,9 @@ def test_one_key_is_mounted_where_a_whole_config_map_was() -> None:
     assert repo.refusal(MOUNT, **whole).reason == "Drifted"
 
 
-@pytest.mark.parametrize(("fault", "word"), [("DNS", "port 53"), ("Peer", "guard db"), ("PeerSelector", "means db")])
+@pytest.mark.parametrize(("fault", "word"), [("DNS", "port 53"), ("Port", "port 5432 of 10.0.0.9"), ("Peer", "guard db"), ("PeerSelector", "means db")])
 def test_network_policies_are_for_people(fault: str, word: str) -> None:
-    refused = repo.refusal(IncidentClass.NETWORK_BLOCKED, fault=fault, policies=["deny"], peer="db")
+    refused = repo.refusal(IncidentClass.NETWORK_BLOCKED, fault=fault, policies=["deny"], peer="db", host="10.0.0.9", port=5432)
     assert (refused.reason, word in refused.message) == ("NeedsPerson", True)
 
 
