@@ -189,6 +189,8 @@ def test_a_reference_is_corrected_to_the_one_name_that_is_meant(found: Finding, 
         (missing("ConfigMap", "conf", "z", near="zz"), {}),
         (missing("ConfigMap", "held", "z", near="zz"), {}),
         (missing("ServiceAccount", "runer", near="runner"), {}),
+        (missing("PriorityClass", "business-critical"), {}),
+        (missing("RuntimeClass", "gvisor"), declared("ConfigMap", "gvisor", "data: {x: y}")),
     ],
 )
 def test_a_reference_that_is_unclear_is_for_a_person(found: Finding, declares: Mapping[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
