@@ -1,7 +1,7 @@
 """An OpenAI-compatible endpoint over ``plausible``: POST /v1/chat/completions, GET /v1/models.
 
-``python -m tests.fakes.model_server --host 0.0.0.0 --port 8091 [--key KEY]`` prints its base URL.
-It counts requests at GET /requests as ``{"count": n, "types": {...}, "tool_calls": n}``.
+``python -m tests.fakes.model_server --host 0.0.0.0 --port 8091 [--key KEY] [--delay S]`` prints its base URL.
+It counts requests at GET /requests: answered (``count``, ``types``), ``arrived`` and ``in_flight``.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ MODEL = "plausible-1"
 class ModelServer:
     """The endpoint; ``start`` returns its base URL."""
 
-    def __init__(self, *, key: str | None = None) -> None:
+    def __init__(self, *, key: str | None = None, delay: float = 0.0) -> None:
         self._key = key
+        self._delay = delay  # s before each answer
+        self.in_flight = 0
+        self.answered_tokens = 0
         self._runner: web.AppRunner | None = None
         self.types: collections.Counter[str] = collections.Counter()
         self.tool_calls = 0
@@ -61,11 +64,18 @@ class ModelServer:
         if body.get("tools") and body.get("response_format"):
             return _refuse(400, "unsupported", "Tools and a response format exclude each other here.")
         self.bodies.append(body)
+        self.in_flight += 1
+        try:
+            await asyncio.sleep(self._delay)  # cancelled where the caller is gone
+        finally:
+            self.in_flight -= 1
         message = self._answer(body)
         kind = re.search(r"of the type (\w+)", str(body["messages"][0].get("content")))
         self.types[kind.group(1) if kind else "?"] += 1
         self.tool_calls += len(message.get("tool_calls", ()))
-        return web.json_response(_completion(body, message))
+        completion = _completion(body, message)
+        self.answered_tokens += completion["usage"]["total_tokens"]
+        return web.json_response(completion)
 
     def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
         tools = body.get("tools") or ()
@@ -84,7 +94,11 @@ class ModelServer:
 
     async def _requests(self, _: web.Request) -> web.Response:
         count = sum(self.types.values())
-        return web.json_response({"count": count, "types": self.types, "tool_calls": self.tool_calls})
+        seen = {
+            "count": count, "types": self.types, "tool_calls": self.tool_calls, "arrived": len(self.bodies),
+            "in_flight": self.in_flight, "answered_tokens": self.answered_tokens,
+        }  # fmt: skip
+        return web.json_response(seen)
 
 
 def _refuse(status: int, code: str, message: str) -> web.Response:
@@ -106,8 +120,8 @@ def _completion(body: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]
     }
 
 
-async def _serve(host: str, port: int, key: str | None) -> None:
-    print(await ModelServer(key=key).start(host, port), flush=True)
+async def _serve(host: str, port: int, key: str | None, delay: float) -> None:
+    print(await ModelServer(key=key, delay=delay).start(host, port), flush=True)
     await asyncio.Event().wait()
 
 
@@ -116,9 +130,10 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--key")
+    parser.add_argument("--delay", type=float, default=0.0)
     arguments = parser.parse_args()
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(arguments.host, arguments.port, arguments.key))
+        asyncio.run(_serve(arguments.host, arguments.port, arguments.key, arguments.delay))
 
 
 if __name__ == "__main__":

@@ -27,11 +27,17 @@ COMMITS_KEPT = 10
 
 
 async def triage(context: Context, effect: Effect) -> Outcome:
-    """Find the target by names that exist in the namespace, then by the agent."""
+    """Find the target by names that exist in the namespace, then by the agent.
+
+    An agent that was cut off before is not asked again for a target that the rules know: the last
+    attempt must not depend on it.
+    """
     candidates = await context.deps.cluster.list_targets(context.namespace)
     spec = context.incident.spec
     known = context.status.target
     named = known or find_named(candidates, f"{spec.summary}\n{spec.description or ''}")
+    if named is not None and context.status.attempts.triage > 1:
+        return Outcome(facts={"target": named})
     result = await context.systems.crew.triage(
         summary=spec.summary,
         description=spec.description or "",
