@@ -13,6 +13,11 @@ import pytest
 from tests.evals import __main__ as evals
 from tests.evals import crews, incidents, wire
 
+from selfheal.api.policy import GuardsSpec
+from selfheal.diagnosis.evidence import ItemKind
+from selfheal.remediation import propose
+from selfheal.remediation.edits import Refusal
+
 STORED = {one.name: one for one in incidents.load_all()}
 RECORDED: dict[str, Any] = json.loads(evals.SUMMARY.read_text())
 BY_MODEL = sorted(name for name, one in STORED.items() if one.by_model)
@@ -49,12 +54,18 @@ def test_there_are_enough_incidents_whose_cause_no_rule_can_know() -> None:
 
 
 @pytest.mark.parametrize("name", BY_MODEL)
-async def test_a_cause_that_only_an_agent_can_find_is_found_or_no_fix_follows(name: str) -> None:
-    """Without a proposal the engine hands over (tests/scenario); a wrong guess must never lead to an edit."""
-    found = await replay(name)
+async def test_a_cause_that_only_an_agent_can_find_is_found_or_handed_over(name: str) -> None:
+    """A refusal to fix is what the engine hands over with; a wrong guess must never lead to an edit."""
+    found, stored = await replay(name), STORED[name]
     assert found.class_right or found.handed_over
-    assert found.cause_right or not STORED[name].proposals
     assert "fix" not in found.asked
+    assert stored.best is not None
+    live = next(stored.bundle.of(ItemKind.OBJECT)).value
+    source = propose.find_source(stored.files, path="", manifest=live, namespace=stored.bundle.namespace)
+    with pytest.raises(Refusal) as refused:
+        propose.propose(stored.best, bundle=stored.bundle, source=source, files=stored.files, guards=GuardsSpec())
+    assert refused.value.reason == "NeedsPerson"
+    assert "A person has to: 1. kubectl" in refused.value.message
 
 
 @pytest.mark.parametrize("name", evals.WHOLE)
