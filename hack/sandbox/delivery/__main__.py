@@ -69,9 +69,14 @@ class Delivery:
             kept = {name_of(root, unit): found for unit, found in units.items()}
             self.state.write_text(json.dumps({"sha": sha, "units": kept}))
             print(f"delivery: {sha[:8]} {problem or 'applied'}", flush=True)
-            drifted = self.apply([unit for unit in units if unit not in changed])
-        if drifted:
-            print(f"delivery: {sha[:8]} did not change, but cannot be applied now: {drifted}", flush=True)
+            for unit in units:
+                if unit in changed:
+                    continue
+                if client.head(w.github, w.token, w.repository, w.branch) != sha:
+                    return  # what was just merged goes before what only drifts
+                drifted = self.apply([unit])
+                if drifted:
+                    print(f"delivery: {sha[:8]} did not change, but cannot be applied now: {drifted}", flush=True)
 
     def read_state(self) -> dict[str, Any]:
         """The last applied commit, and what its units held."""
