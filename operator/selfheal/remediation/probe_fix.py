@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from selfheal.remediation import image_fix, revert_fix
+from selfheal.remediation import image_fix, loopback_fix, revert_fix
 from selfheal.remediation.drafts import Draft
 from selfheal.remediation.edits import Proposal, Refusal
 
@@ -30,6 +30,8 @@ def propose(draft: Draft) -> Iterator[Proposal]:
         yield from image_fix.propose_image(draft)
         return
     found = [*_correction(draft), *_timing(draft), *_command(draft)]
+    if fault == "Loopback":
+        found += loopback_fix.propose(draft)
     found += revert_fix.propose(draft)
     if not found:
         raise Refusal(

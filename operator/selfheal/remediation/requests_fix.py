@@ -28,6 +28,8 @@ def propose(draft: Draft, guards: GuardsSpec) -> Iterator[Proposal]:
         yield _to_minimum(draft)
     elif fault == "Unstated":
         yield _state(draft, guards)
+    elif fault == "TinyLimit":
+        yield _in_the_unit_that_was_meant(draft, guards)
     else:
         yield _from_use(draft, guards)
 
@@ -57,6 +59,29 @@ def _to_minimum(draft: Draft) -> Proposal:
     if not edits:
         raise Refusal("NeedsPerson", f"{draft.finding.cause} The source states nothing below it.")
     return _proposal(draft, edits, f"at least {minimum} (limit range)")
+
+
+def _in_the_unit_that_was_meant(draft: Draft, guards: GuardsSpec) -> Proposal:
+    """Write the limit, and a request in the same wrong unit, as what was meant."""
+    limit, meant = str(draft.finding.parameters["limit"]), draft.finding.parameters["meant"]
+    if not meant or read_quantity(str(meant)) > read_quantity(guards.max_memory):
+        raise Refusal("NeedsPerson", f"{draft.finding.cause} How much was meant is not known.")
+    number, unit = re.fullmatch(r"(.*?)([A-Za-z]*)", limit).groups()  # type: ignore[union-attr]
+    right = str(meant).removeprefix(number)
+    edits: list[turns.Wanted] = []
+    for path, entry in _containers(draft):
+        if entry.get("name") != draft.finding.container:
+            continue
+        for group in ("limits", "requests"):
+            text = str(((entry.get("resources") or {}).get(group) or {}).get("memory", ""))
+            found = re.fullmatch(rf"(\d+){unit}", text)
+            if found:
+                why = f"{text} is {read_quantity(text):g} bytes; {found[1]}{right} was meant."
+                edits.append(((*path, "resources", group, "memory"), f"{found[1]}{right}", why))
+    if not edits:
+        raise Refusal("Drifted", f"The source of {draft.finding.container} has no limit {limit}.")
+    arithmetic = f"{limit} -> {meant}: the same number, {unit or 'bytes'} -> {right}"
+    return _proposal(draft, edits, arithmetic, risk="Medium")
 
 
 def _state(draft: Draft, guards: GuardsSpec) -> Proposal:
@@ -141,11 +166,13 @@ def _show(value: float) -> str:
     return f"{value / _MIB:.0f}Mi"
 
 
-def _proposal(draft: Draft, wanted: list[turns.Wanted], arithmetic: str) -> Proposal:
+def _proposal(
+    draft: Draft, wanted: list[turns.Wanted], arithmetic: str, risk: str = "Low"
+) -> Proposal:
     return draft.propose(
         *turns.in_turn(draft, wanted),
         summary=f"State the memory of {draft.bundle.target.name}",
-        risk="Low",
+        risk=risk,
         risk_reason="Only requests and limits of memory change; quota and limit range stay.",
         arithmetic=arithmetic,
     )
