@@ -21,7 +21,7 @@ class ItemKind(enum.StrEnum):
     POD = "pod"  # a pod of the target (dict)
     EVENT = "event"  # {reason, message, type, count, object, at}
     LOG = "log"  # {pod, container, previous: bool, text}; bounded and redacted
-    COUNTERS = "counters"  # {pod, container, workingSetBytes?, cpuPeriods?, cpuThrottledPeriods?}
+    COUNTERS = "counters"  # {pod, container, workingSetBytes?, cpu...?, livedSeconds?}
     NODE = "node"  # {name, conditions, allocatable, taints}
     CLAIM = "claim"  # a PersistentVolumeClaim (dict)
     STORAGE_CLASS = "storageclass"  # a StorageClass (dict)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from selfheal.api.classes import IncidentClass
 from selfheal.diagnosis.evidence import Finding
@@ -20,6 +21,9 @@ LEAST_SHARE = 0.1
 """Share of a container's whole life that it must have been held back: counters run since its
 start, and a start that was throttled says nothing about now."""
 
+MOST_HELD_BACK = 0.9
+"""Share of its life from which the rest is too little to reckon with."""
+
 PERIOD = 0.1
 """Seconds of a period of the kernel's CPU controller (cpu.cfs_period_us as the kubelet sets it)."""
 
@@ -31,6 +35,19 @@ def _confidence(reading: Reading, container: Container, ratio: float, throttled:
         if throttled * PERIOD / lived < LEAST_SHARE:
             return 0.5
     return 0.95 if ratio >= 2 * THROTTLED else 0.8
+
+
+def _need(counted: Mapping[str, Any]) -> dict[str, float]:
+    """Return the cores that it would use unlimited: CPU time over the time that it was let run.
+
+    A program with one busy thread runs, is held back or waits for something else. Several threads
+    that are held back at once count more than the time that passes: then nothing is returned.
+    """
+    used, lived = counted.get("cpuUsedSeconds"), counted.get("livedSeconds")
+    held_back = counted.get("cpuThrottledSeconds")
+    if not used or not lived or held_back is None or held_back > MOST_HELD_BACK * lived:
+        return {}
+    return {"need": round(used / (lived - held_back), 3)}
 
 
 def find_throttling(reading: Reading) -> Iterator[Finding]:
@@ -50,5 +67,5 @@ def find_throttling(reading: Reading) -> Iterator[Finding]:
                 confidence=_confidence(reading, container, ratio, throttled),
                 evidence=(counters.id, container.pod.id),
                 container=container.name, rank=RANK_THROTTLING,
-                parameters={"limit": limit, "ratio": round(ratio, 3)},
+                parameters={"limit": limit, "ratio": round(ratio, 3), **_need(counters.value)},
             )  # fmt: skip

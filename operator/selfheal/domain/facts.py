@@ -101,7 +101,7 @@ class ChecksState(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Review:
-    """One review; ``sha`` is the commit it speaks of."""
+    """One review; ``sha`` is the commit it speaks of, ``comments`` what stands at its lines."""
 
     by: Actor
     is_person: bool
@@ -109,6 +109,9 @@ class Review:
     sha: str
     at: dt.datetime
     body: str = ""
+    id: str = ""
+    url: str = ""
+    comments: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -135,6 +138,8 @@ class PullRequestFacts:
     requested_reviewers: tuple[str, ...] = ()
     required_checks: ChecksState = ChecksState.NONE
     review_decision: str | None = None  # the host's own, for example APPROVED
+    behind: bool = False  # the host merges it only once it is up to date with its base
+    queued: bool = False  # it is in the host's merge queue
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -198,7 +203,8 @@ class ContainerFacts:
     probes: frozenset[str] = frozenset()  # of liveness, readiness, startup
     memory_limit: float | None = None  # bytes
     working_set: float | None = None  # bytes
-    throttled_ratio: float | None = None  # 0..1
+    cpu_limit: float | None = None  # cores
+    throttled_ratio: float | None = None  # 0..1; None: not known yet
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -285,6 +291,16 @@ class ProposalFacts:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class RevisionFacts:
+    """A stored revision of a fix whose pull request is open, or why there is none."""
+
+    proposal: ProposalFacts
+    head_sha: str  # the head that it was made for
+    answers: tuple[str, ...] = ()  # ids of the reviews that it answers
+    pushed_sha: str | None = None  # its commit, once it stands on the branch
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class PolicyFacts:
     """State of the policy and of what counts across incidents, at ``now``."""
 
@@ -332,4 +348,6 @@ class Facts:
     duplicate: DuplicateFacts | None = None
     leftovers: Sequence[PullRequestFacts] | None = None  # open ones of earlier runs
     leftover_branches: Sequence[str] = ()  # ours of earlier runs, without a pull request
+    revisions: Mapping[str, RevisionFacts] | None = None  # newest of each kind of effect
+    pushed: RevisionFacts | None = None  # what this very step has pushed
     observed: frozenset[str] = frozenset()  # names of the fields that were looked at

@@ -10,6 +10,9 @@ from selfheal.remediation.drafts import Draft
 from selfheal.remediation.edits import Proposal, Refusal
 from selfheal.remediation.memory_fix import read_quantity
 
+ROOM = 1.25
+"""A limit leaves so many times what the container would have used: periods are 100 ms short."""
+
 
 def propose(draft: Draft, guards: GuardsSpec) -> Iterator[Proposal]:
     """Yield the one raise; Refusal ``CapReached``, ``Drifted`` or ``UnreadableQuantity``."""
@@ -26,16 +29,23 @@ def propose(draft: Draft, guards: GuardsSpec) -> Iterator[Proposal]:
         raise Refusal(
             "CapReached", f"The CPU limit {old} has reached guards.maxCPU ({guards.max_cpu})."
         )
-    new = render_cores(min(read_quantity(old) * guards.cpu_step, cap))
+    need = float(draft.finding.parameters.get("need") or 0)
+    wanted = max(read_quantity(old) * guards.cpu_step, _round_up(need * ROOM))
+    new = render_cores(min(wanted, cap))
     ratio = float(draft.finding.parameters["ratio"])
+    seen = f", at least {ROOM:g} x {need:g} cores, which it would have used" if need else ""
     yield draft.propose(
         draft.set(limit, new, f"Held back in {ratio:.0%} of its periods at {old}."),
         summary=f"Raise the CPU limit of {draft.finding.container} from {old} to {new}",
         risk="Low",
-        risk_reason="One limit rises by one step; the request and with it the placement stay.",
-        arithmetic=f"{old} x {guards.cpu_step:g} (guards.cpuStep), at most {guards.max_cpu} "
+        risk_reason="One limit rises; the request and with it the placement stay.",
+        arithmetic=f"{old} x {guards.cpu_step:g} (guards.cpuStep){seen}, at most {guards.max_cpu} "
         f"(guards.maxCPU) = {new}; throttled in {ratio:.0%} of the periods.",
     )
+
+
+def _round_up(cores: float) -> float:
+    return math.ceil(cores * 100 - 1e-6) / 100
 
 
 def render_cores(value: float) -> str:

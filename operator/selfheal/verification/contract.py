@@ -201,14 +201,17 @@ def _probes(workload: WorkloadFacts, since: dt.datetime | None) -> Verdict:
 
 
 def _throttling(workload: WorkloadFacts, since: dt.datetime | None) -> Verdict:
-    ratios = [
+    limited = [
         (entry.throttled_ratio, f"{pod.name}/{entry.name}")
         for pod, entry in _containers(workload)
-        if entry.throttled_ratio is not None
+        if entry.throttled_ratio is not None or (entry.cpu_limit is not None and not entry.init)
     ]
-    if not ratios:
-        return True, "CPU throttling is not measured or not limited.", False
-    ratio, name = max(ratios)
+    unknown = [name for ratio, name in limited if ratio is None]
+    if unknown:  # the counters of a new container come after 10 to 15 s
+        return False, f"The kubelet has not counted {unknown[0]} for long enough yet.", False
+    if not limited:
+        return True, "No container has a CPU limit.", False
+    ratio, name = max((ratio, name) for ratio, name in limited if ratio is not None)
     return ratio < THROTTLED_SHARE, f"{name} is throttled in {ratio:.0%} of its periods.", False
 
 

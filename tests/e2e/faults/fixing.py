@@ -255,7 +255,8 @@ class Run:
         row.seconds = round(time.monotonic() - begun, 1)
         row.phases = [entry["to"] for entry in status.get("history", [])]
         row.class_ = status.get("diagnosis", {}).get("class", "")
-        row.stopped = "" if row.phase == fix_rows.RESOLVED else status.get("message", "")
+        if row.phase != fix_rows.RESOLVED:
+            row.stopped = status.get("message") or (status.get("history") or [{}])[-1].get("why", "")
         await self.judge(row, status.get("pullRequest"))
 
     async def judge(self, row: fix_rows.Row, pull: Mapping[str, Any] | None) -> None:

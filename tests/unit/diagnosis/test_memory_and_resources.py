@@ -93,6 +93,20 @@ def test_throttling_is_a_share_of_enough_periods(throttled: int, periods: int, c
     assert registry.is_failing(bundle) == (confidence is not None)
 
 
+@pytest.mark.parametrize(
+    ("used", "held_back", "lived", "need"),
+    [(3.9, 74.0, 100.0, 0.15), (3.9, 91.0, 100.0, None), (None, 74.0, 100.0, None), (3.9, 74.0, None, None), (3.9, None, 100.0, None)],
+)
+def test_what_a_throttled_container_would_have_used(
+    used: float | None, held_back: float | None, lived: float | None, need: float | None
+) -> None:
+    counted = {"cpuUsedSeconds": used, "cpuThrottledSeconds": held_back, "livedSeconds": lived}
+    counters = make.counters(cpuPeriods=900, cpuThrottledPeriods=700, **{key: one for key, one in counted.items() if one is not None})
+    pod = make.pod(containers=[make.container(**LIMITED)], statuses=[make.status(ready=True)], ready=True)
+    (found,) = registry.diagnose(make.bundle(pod, counters))
+    assert found.parameters.get("need") == need
+
+
 def test_throttling_needs_a_limit_and_counters() -> None:
     counters = make.counters(cpuPeriods=200, cpuThrottledPeriods=200)
     assert registry.diagnose(make.bundle(make.pod(), counters)) == []

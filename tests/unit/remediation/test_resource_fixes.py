@@ -28,6 +28,13 @@ def test_a_cpu_limit_rises_by_the_step_under_its_cap() -> None:
     assert cpu_fix.render_cores(2.0) == "2"
 
 
+@pytest.mark.parametrize(("need", "limit"), [(0.02, "100m"), (0.15, "190m"), (9.0, "4")])
+def test_a_cpu_limit_rises_to_what_the_container_would_have_used(need: float, limit: str) -> None:
+    (found,) = repo.fix(CPU, limit="50m", ratio=0.9, need=need)
+    assert f"limits: {{cpu: {limit}, " in repo.changed(found)[1].replace('"', "")
+    assert f"at least 1.25 x {need:g} cores, which it would have used, at most 4" in found.arithmetic
+
+
 OVERSIZED: dict[str, Any] = {"fault": "Oversized", "resources": ["cpu"], "resource": "cpu", "request": "64", "allocatable": "2"}
 HUGE: dict[str, Any] = {"fault": "Oversized", "resources": ["memory"], "resource": "memory", "request": "900Gi", "allocatable": "8Gi"}
 

@@ -116,9 +116,14 @@ def test_every_pod_keeps_a_probe() -> None:
     assert check(contract.PROBES, workload(pod(container(probes=frozenset()), container()))) == (True, False)
 
 
-@pytest.mark.parametrize(("ratio", "holds"), [(0.24, True), (0.25, False), (None, True)])
-def test_throttling(ratio: float | None, holds: bool) -> None:
-    assert check(contract.THROTTLING, workload(pod(container(throttled_ratio=ratio)))) == (holds, False)
+@pytest.mark.parametrize(("ratio", "holds"), [(0.24, True), (0.25, False), (None, False)])
+def test_throttling_is_measured_before_it_counts_as_gone(ratio: float | None, holds: bool) -> None:
+    limited = container(throttled_ratio=ratio, cpu_limit=0.1)
+    assert check(contract.THROTTLING, workload(pod(container(), limited))) == (holds, False)
+
+
+def test_nobody_is_throttled_without_a_limit() -> None:
+    assert check(contract.THROTTLING, workload(pod(container(), container(cpu_limit=1.0, init=True)))) == (True, False)
 
 
 def test_scheduling_and_eviction() -> None:

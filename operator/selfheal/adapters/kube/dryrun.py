@@ -28,6 +28,8 @@ _IMMUTABLE = re.compile(
     re.IGNORECASE,
 )
 _NO_DRY_RUN = re.compile(r"does not support dry run", re.IGNORECASE)
+# kinds without unconditional update, such as PodDisruptionBudget
+_NEEDS_VERSION = re.compile(r"resourceVersion: Invalid value.*must be specified for an update")
 # RBAC's own words; admission refuses in others
 _NO_RIGHT = re.compile(r'User "[^"]*" cannot \w+ resource', re.IGNORECASE)
 _SERVER_OWNED = ("uid", "resourceVersion", "creationTimestamp", "managedFields", "generation",
@@ -35,6 +37,7 @@ _SERVER_OWNED = ("uid", "resourceVersion", "creationTimestamp", "managedFields",
 _JOB_LABELS = ("controller-uid", "batch.kubernetes.io/controller-uid", "job-name",
                "batch.kubernetes.io/job-name")  # fmt: skip
 _NEW = ("PersistentVolumeClaim",)  # kinds of which a fix may add an object
+_LONGEST = 600  # characters of a refusal: the API server quotes whole templates
 _ASKS = (400, 403, 422)  # statuses by which a request is refused for what it holds
 
 
@@ -52,6 +55,10 @@ async def update(
     if path is None:
         return ports.DryRun(accepted=False, message=f"no matches for kind {kind} in {api_version}")
     answer = await api.exchange("PUT", path, query=_QUERY, body=dict(manifest))
+    if answer.status == 422 and _NEEDS_VERSION.search(answer.text):
+        answer = await api.exchange(
+            "PUT", path, query=_QUERY, body=await _with_version(api, path, manifest)
+        )
     if answer.status == 404 and kind in _NEW and not metadata.get("uid"):
         return await _create(api, finder, manifest)
     result = _read(answer, "PUT", path)
@@ -68,6 +75,17 @@ async def update(
         return created
     note = f"{REPLACE}: {result.message}"
     return ports.DryRun(accepted=True, message=note, warnings=(note, *created.warnings))
+
+
+async def _with_version(
+    api: connection.Connection, path: str, manifest: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the object with the present version; the uid stays as the precondition."""
+    metadata = (await api.get(path)).get("metadata") or {}
+    return {
+        **manifest,
+        "metadata": {**manifest["metadata"], "resourceVersion": metadata.get("resourceVersion")},
+    }
 
 
 async def _create(
@@ -133,7 +151,9 @@ def parse_warnings(headers: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _message_of(text: str) -> str:
+    """Return what the API server says; of what it quotes at length only the ends."""
     try:
-        return str(json.loads(text).get("message") or text)[:1024]
+        said = str(json.loads(text).get("message") or text)
     except (ValueError, AttributeError):
-        return text[:1024]
+        said = text
+    return said if len(said) <= _LONGEST else f"{said[: _LONGEST // 2]} … {said[-_LONGEST // 2 :]}"

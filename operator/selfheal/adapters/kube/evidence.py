@@ -123,6 +123,9 @@ async def _read_counters(kubelets: kubelet.Kubelets, pods: Sequence[Stored]) -> 
                 workingSetBytes=one.working_set,
                 cpuPeriods=one.periods,
                 cpuThrottledPeriods=one.throttled,
+                cpuThrottledSeconds=one.throttled_seconds,
+                cpuUsedSeconds=one.used_seconds,
+                livedSeconds=one.lived_seconds,
             ),
         )
         for (pod, container), one in sorted(counters.items())

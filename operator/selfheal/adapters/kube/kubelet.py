@@ -28,8 +28,12 @@ KEPT_SECONDS = 60.0  # a kubelet that does not answer now said this much ago wha
 _PERIODS = "container_cpu_cfs_periods_total"
 _THROTTLED = "container_cpu_cfs_throttled_periods_total"
 _WORKING_SET = "container_memory_working_set_bytes"
-_SERIES_READ = (_PERIODS, _THROTTLED, _WORKING_SET)
-_SERIES = re.compile(r"^(\w+)\{([^}]*)\}\s+(\S+)")
+_THROTTLED_SECONDS = "container_cpu_cfs_throttled_seconds_total"
+_USED_SECONDS = "container_cpu_usage_seconds_total"
+_STARTED = "container_start_time_seconds"
+_SAMPLED = "sampled"  # when the periods were counted, in seconds
+_SERIES_READ = (_PERIODS, _THROTTLED, _WORKING_SET, _THROTTLED_SECONDS, _USED_SECONDS, _STARTED)
+_SERIES = re.compile(r"^(\w+)\{([^}]*)\}\s+(\S+)(?:\s+(\d+))?")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 # What a kubelet serves, the cheapest first: megabytes of cAdvisor's series take it seconds.
@@ -168,6 +172,9 @@ def _join(first: rollout.Counters, second: rollout.Counters) -> rollout.Counters
         working_set=first.working_set if first.working_set is not None else second.working_set,
         periods=first.periods if first.periods is not None else second.periods,
         throttled=first.throttled if first.throttled is not None else second.throttled,
+        throttled_seconds=first.throttled_seconds or second.throttled_seconds,
+        used_seconds=first.used_seconds or second.used_seconds,
+        lived_seconds=first.lived_seconds or second.lived_seconds,
     )
 
 
@@ -208,15 +215,23 @@ def parse_metrics(text: str, pods: Iterable[Mapping[str, Any]]) -> dict[Key, rol
             key = (labels["pod"], container)
         key = key or by_id.get(_last_part(labels.get("id", "")))
         if key is not None:
-            found.setdefault(key, {})[series[1]] = float(series[3])
-    return {
-        key: rollout.Counters(
-            working_set=values.get(_WORKING_SET),
-            periods=values.get(_PERIODS),
-            throttled=values.get(_THROTTLED),
-        )
-        for key, values in found.items()
-    }
+            values = found.setdefault(key, {})
+            values[series[1]] = float(series[3])
+            if series[1] == _PERIODS and series[4]:
+                values[_SAMPLED] = float(series[4]) / 1000
+    return {key: _counters(values) for key, values in found.items()}
+
+
+def _counters(values: Mapping[str, float]) -> rollout.Counters:
+    started, sampled = values.get(_STARTED), values.get(_SAMPLED)
+    return rollout.Counters(
+        working_set=values.get(_WORKING_SET),
+        periods=values.get(_PERIODS),
+        throttled=values.get(_THROTTLED),
+        throttled_seconds=values.get(_THROTTLED_SECONDS),
+        used_seconds=values.get(_USED_SECONDS),
+        lived_seconds=sampled - started if sampled and started else None,
+    )
 
 
 def _container_ids(pod: Mapping[str, Any]) -> Iterable[tuple[str, Key]]:

@@ -16,6 +16,10 @@ from selfheal.api import meta
 from selfheal.domain import facts
 
 Stored = Mapping[str, Any]
+LEAST_PERIODS = 100
+"""Periods of 100 ms from which a share of them says something."""
+LIVED_SECONDS = 60.0
+"""Seconds of life from which a container that hardly ran has shown that it does not."""
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -26,13 +30,22 @@ class Counters:
     working_set: float | None = None  # bytes
     periods: float | None = None
     throttled: float | None = None
+    throttled_seconds: float | None = None
+    used_seconds: float | None = None  # of CPU
+    lived_seconds: float | None = None  # from the container's start to the sample
 
     @property
     def ratio(self) -> float | None:
-        """Return the share of throttled periods since the container's start."""
-        if not self.periods or self.throttled is None:
+        """Return the share of throttled periods since the container's start.
+
+        None while too little was seen: periods count only while the container wants to run.
+        """
+        if self.periods is None or self.throttled is None:
             return None
-        return self.throttled / self.periods
+        lived = LIVED_SECONDS if self.lived_seconds is None else self.lived_seconds
+        if self.periods < LEAST_PERIODS and lived < LIVED_SECONDS:
+            return None
+        return self.throttled / max(self.periods, 1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -247,7 +260,7 @@ def _container(
     state, last = status.get("state") or {}, status.get("lastState") or {}
     waiting, ended = state.get("waiting") or {}, state.get("terminated") or {}
     last_ended = last.get("terminated") or {}
-    limit = ((spec.get("resources") or {}).get("limits") or {}).get("memory")
+    limits = (spec.get("resources") or {}).get("limits") or {}
     return facts.ContainerFacts(
         name=spec["name"],
         image=str(spec.get("image", "")),
@@ -265,7 +278,8 @@ def _container(
         probes=frozenset(
             name for name in ("liveness", "readiness", "startup") if f"{name}Probe" in spec
         ),
-        memory_limit=_quantity(limit),
+        memory_limit=_quantity(limits.get("memory")),
+        cpu_limit=_quantity(limits.get("cpu")),
         working_set=counted.working_set,
         throttled_ratio=counted.ratio,
     )

@@ -53,6 +53,19 @@ def test_series_of_the_container_count_not_those_of_its_pod() -> None:
     }
 
 
+def test_a_sample_says_how_long_the_container_had_lived_and_what_it_used() -> None:
+    labels = '{container="app",namespace="ns",pod="web-1"}'
+    series = {
+        "container_cpu_cfs_periods_total": "400 1700000050000",
+        "container_cpu_cfs_throttled_seconds_total": "12.5 1700000050000",
+        "container_cpu_usage_seconds_total": "3.25 1700000050000",
+        "container_start_time_seconds": "1.70000001e+09 1700000050000",
+    }
+    text = "\n".join(f"{name}{labels} {value}" for name, value in series.items())
+    found = kubelet.parse_metrics(text, [POD])[("web-1", "app")]
+    assert (found.throttled_seconds, found.used_seconds, found.lived_seconds) == (12.5, 3.25, 40.0)
+
+
 @pytest.mark.parametrize(
     "path", ["/kubepods/podu1/c0ffee", "/kubepods.slice/x.slice/cri-containerd-c0ffee.scope"]
 )

@@ -296,6 +296,9 @@ class Answers:
         self.asked.append((method, path, body))
         return self.answers.pop(0)
 
+    async def get(self, path: str) -> dict[str, Any]:
+        return {"metadata": {"resourceVersion": "41", "uid": "u-2"}}
+
 
 def answer(status: int, message: str = "", **details: str) -> connection.Answer:
     body = {"kind": "Status", "message": message, "details": details}
@@ -350,6 +353,24 @@ async def test_an_immutable_field_leads_to_a_create() -> None:
     assert put[:2] == ("PUT", "/apis/batch/v1/namespaces/ns/jobs/web")
     assert post[:2] == ("POST", "/apis/batch/v1/namespaces/ns/jobs")
     assert post[2]["metadata"]["generateName"] == "web-"
+
+
+async def test_a_reason_behind_a_long_object_is_found_and_shown() -> None:
+    long = f'spec.template: Invalid value: {{{"x" * 3000}}}: field is immutable'
+    assert (await ask(Answers(answer(422, long), answer(201)), workload("Job", "batch/v1"))).accepted
+    refused = await ask(Answers(answer(422, long.replace("field is immutable", "is bad"))), workload())
+    assert len(refused.message) < 700
+    assert refused.message.startswith("spec.template")
+    assert refused.message.endswith("is bad")
+
+
+async def test_a_kind_that_is_never_updated_unconditionally_gets_its_version() -> None:
+    needs = "metadata.resourceVersion: Invalid value: 0: must be specified for an update"
+    api = Answers(answer(422, needs), answer(200))
+    budget = workload()
+    budget["metadata"]["uid"] = "u-1"
+    assert (await ask(api, budget)).accepted
+    assert api.asked[1][2]["metadata"] == budget["metadata"] | {"resourceVersion": "41"}
 
 
 async def test_a_create_that_is_refused_too_is_the_answer() -> None:

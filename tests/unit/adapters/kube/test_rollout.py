@@ -232,9 +232,22 @@ def test_a_container_is_read_with_its_last_end_and_its_counters() -> None:
     assert (app.memory_limit, app.working_set, app.throttled_ratio) == (64 * 2**20, 60.0, 0.25)
 
 
-def test_counters_without_a_limit_say_nothing_of_throttling() -> None:
-    assert rollout.Counters(periods=0.0, throttled=0.0).ratio is None
-    assert rollout.Counters(periods=10.0).ratio is None
+@pytest.mark.parametrize(
+    ("periods", "throttled", "lived", "ratio"),
+    [
+        (100, 30, 11.0, 0.3),
+        (99, 30, 59.0, None),  # a start says nothing yet
+        (50, 10, 60.0, 0.2),
+        (0, 0, 61.0, 0.0),  # it had its time, and did not want to run
+        (40, 10, None, 0.25),  # no time in the sample
+        (10, None, 61.0, None),
+        (None, None, None, None),
+    ],
+)
+def test_throttling_is_known_once_enough_was_seen(
+    periods: float | None, throttled: float | None, lived: float | None, ratio: float | None
+) -> None:
+    assert rollout.Counters(periods=periods, throttled=throttled, lived_seconds=lived).ratio == ratio
 
 
 def test_an_odd_quantity_is_no_fault_of_the_workload() -> None:
