@@ -8,14 +8,23 @@ import pytest
 from tests.unit.domain import factories as f
 from tests.unit.domain.test_decide_early import kind, said
 
-from selfheal.api.incident import Phase, PhaseClock, Resolution, RevertStatus, TargetRef
+from selfheal.api.incident import (
+    HistoryEntry,
+    Phase,
+    PhaseClock,
+    Resolution,
+    RevertStatus,
+    TargetRef,
+)
 from selfheal.domain.decisions import Act, Advance, Escalate, Stall
 from selfheal.domain.effects import EffectKind
 from selfheal.domain.facts import (
     BranchFacts,
     ChecksState,
+    ContainerFacts,
     DeliveryFacts,
     DeliveryState,
+    PodFacts,
     PullRequestState,
     ReviewState,
     WorkloadFacts,
@@ -257,6 +266,50 @@ def test_the_rollout_completes_or_fails() -> None:
     assert go().reason == "RollingOut"
     assert isinstance(go(rollout_failed="deadline"), Escalate)
     assert go(rollout_failed="old one", carries=False).reason == "RollingOut"
+
+
+KILLED = {"last_terminated_reason": "OOMKilled"}
+CRASHING = {"waiting_reason": "CrashLoopBackOff", "last_exit_code": 3}
+
+
+@pytest.mark.parametrize(
+    ("container", "pod", "words"),
+    [
+        ({"restarts": 2, **KILLED}, {}, "web-1/app is killed for lack of memory again, 2 times"),
+        ({"restarts": 2, "terminated_reason": "OOMKilled"}, {}, "killed for lack of memory"),
+        ({"restarts": 1, **KILLED}, {}, None),
+        ({"restarts": 5, **CRASHING}, {}, "web-1/app crashes again, 5 times since the fix (exit code 3)"),
+        ({"restarts": 4, **CRASHING}, {}, None),
+        ({"restarts": 9}, {}, None),
+        ({"restarts": 9, **KILLED}, {"created_at": f.NOW - dt.timedelta(minutes=9)}, None),  # what was there before
+        ({"restarts": 9, **KILLED}, {"owned_by_current": False}, None),
+        ({"restarts": 9, **KILLED}, {"deleting": True}, None),
+    ],
+)  # fmt: skip
+def test_a_rollout_whose_new_pods_fail_by_themselves_is_not_waited_for(container, pod, words) -> None:
+    entry = ContainerFacts(**{"name": "app", "image": "x", "ready": False, "restarts": 0, **container})
+    stands = PodFacts(**{"name": "web-1", "phase": "Running", "ready": False, "created_at": f.NOW, "containers": (entry,), **pod})
+    merged = HistoryEntry(to=P.PR_MERGED, by="operator", at=f.NOW - dt.timedelta(minutes=1))
+
+    def go(*history, carries=True):
+        return at(
+            P.DEPLOYMENT_IN_PROGRESS, known=f.status(P.DEPLOYMENT_IN_PROGRESS, history=list(history)),
+            pull_request=f.merged(), carries_change=carries, workload=WorkloadFacts(exists=True, pods=(stands,)),
+        )  # fmt: skip
+
+    found = go(merged)
+    if words is None:
+        assert found.reason == "RollingOut"
+    else:
+        assert kind(found) is EffectKind.OPEN_REVERT
+        reverted = f.status(P.DEPLOYMENT_IN_PROGRESS, history=[merged], revert=RevertStatus(number=9, url="https://r"))
+        said = at(P.DEPLOYMENT_IN_PROGRESS, known=reverted, pull_request=f.merged(), carries_change=True,
+                  workload=WorkloadFacts(exists=True, pods=(stands,)))  # fmt: skip
+        assert said.reason == "VerificationFailed"
+        assert words in said.message
+        assert "https://r" in said.message
+    assert go().reason == "RollingOut", "without a merge there is no since"
+    assert go(merged, carries=False).reason == "RollingOut"
 
 
 @pytest.mark.parametrize(

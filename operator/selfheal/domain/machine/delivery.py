@@ -9,7 +9,7 @@ from selfheal.api.policy import OnFailure
 from selfheal.domain.decisions import Advance, Decision, Escalate, Wait
 from selfheal.domain.effects import EffectKind, Milestone
 from selfheal.domain.facts import DeliveryState, WorkloadFacts
-from selfheal.domain.machine import recovery
+from selfheal.domain.machine import hopeless, recovery
 from selfheal.domain.machine.fixing import precondition
 from selfheal.domain.view import View
 
@@ -68,6 +68,9 @@ def deploying(view: View) -> Decision:
         return Escalate(reason="DeploymentFailed", message=workload.rollout_failed)
     if view.facts.carries_change and workload.rollout_complete:
         return Advance(to=Phase.DEPLOYMENT_COMPLETE, why="the merged revision is live")
+    lost = hopeless.find(view.status, workload) if view.facts.carries_change else None
+    if lost is not None:
+        return failed(view, lost)
     state = f"{workload.updated}/{workload.desired} replicas updated, {workload.ready} ready"
     message = f"Waits for the rollout: {state}.{_pod_in_the_way(view, workload)}"
     return Wait(reason="RollingOut", message=message, after=LOOK)

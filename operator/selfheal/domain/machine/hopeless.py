@@ -1,0 +1,49 @@
+"""A rollout that cannot succeed any more: its new pods fail by themselves. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from selfheal.api.incident import IncidentStatus, Phase
+from selfheal.domain.facts import ContainerFacts, WorkloadFacts
+
+KILLS = 2
+"""Restarts after kills for lack of memory that settle it: a limit does not grow by waiting."""
+
+CRASHES = 5
+"""Restarts of a crashing container that settle it: with the kubelet's back-off (10 s, doubled each
+time) two and a half minutes, in which what it waits for would have come."""
+
+
+def find(status: IncidentStatus, workload: WorkloadFacts) -> str | None:
+    """Return what new pods die of; None while there is hope.
+
+    A progress deadline (ten minutes by default, and none for StatefulSets) would say so later.
+    Only pods that were made since the merge count: what was there before failed already.
+    """
+    merged = _merged_at(status)
+    for pod in workload.pods:
+        if merged is None or not pod.owned_by_current or pod.deleting or pod.created_at < merged:
+            continue
+        for entry in pod.containers:
+            why = _cause(entry)
+            if why:
+                return f"{pod.name}/{entry.name} {why}"
+    return None
+
+
+def _merged_at(status: IncidentStatus) -> dt.datetime | None:
+    moments = [entry.at for entry in status.history if entry.to is Phase.PR_MERGED]
+    return moments[-1] if moments else None
+
+
+def _cause(entry: ContainerFacts) -> str | None:
+    killed = "OOMKilled" in (entry.terminated_reason, entry.last_terminated_reason)
+    if killed and entry.restarts >= KILLS:
+        return f"is killed for lack of memory again, {entry.restarts} times since the fix."
+    if entry.waiting_reason == "CrashLoopBackOff" and entry.restarts >= CRASHES:
+        return (
+            f"crashes again, {entry.restarts} times since the fix "
+            f"(exit code {entry.last_exit_code})."
+        )
+    return None
