@@ -53,6 +53,8 @@ def test_what_guards_less_is_found(before: bytes, after: bytes, found: list[str]
         ({**HEALED, "still_failing": True}, False, True, False),
         ({**HEALED, "weakened": ["limits was taken away"]}, False, True, False),
         ({**HEALED, "phases": ["PR_MERGED", fix_rows.PERSON]}, False, True, False),
+        ({**HEALED, "phases": ["PR_MERGED", fix_rows.PERSON], "taken_back": True}, False, False, False),
+        ({**HEALED, "phases": ["PR_MERGED"], "taken_back": True}, False, True, False),
         ({"phases": [fix_rows.PERSON]}, False, False, False),
         ({"action": "none", "phases": [fix_rows.RESOLVED]}, False, False, True),
         ({"action": "hand-over", "pull": 3, "phases": [fix_rows.PERSON]}, False, True, False),
@@ -72,6 +74,7 @@ def test_figures_and_table() -> None:
     figures = {name: value for name, (value, _) in fix_rows.compute_figures(rows).items()}
     assert figures == {
         "verified_fix_rate": 0.5, "wrong_fix_rate": 0.0, "lines_changed_over_needed": 1.5, "faults_not_shown": 1.0,
+        "taken_back": 0.0, "steps_by_hand": 0.0,
         "verified_fix_rate_plain": 1.0, "verified_fix_rate_helm": 0.0,
     }  # fmt: skip
     shown = fix_rows.render(rows)

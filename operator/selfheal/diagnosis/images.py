@@ -234,6 +234,7 @@ def worth_asking(bundle: Bundle) -> tuple[str, ...]:
     known = [*sibling_images(reading), *WELL_KNOWN]
     found = [
         *(pull.container.image for pull in pulls),
+        *(pull.container.image.lower() for pull in pulls if not pull.image.valid),
         *(image for pull in pulls for _, image in pull.ran),
         *(image for pull in pulls for image in known if _is_near(pull.image, image)),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,9 @@ from selfheal.remediation.edits import PathStep, Proposal, Refusal
 from selfheal.remediation.memory_fix import render_quantity
 
 _SMALLER = {"Ti": "Gi", "Gi": "Mi", "Mi": "Ki", "T": "G", "G": "M", "M": "k"}
+LEAST_CPU = 10
+"""Least CPU request, in thousandths of a core, that is stated from what was used."""
+
 HEADROOM = 1.25
 """A request is the observed use with this much room: a quarter."""
 
@@ -89,6 +93,16 @@ def _used(draft: Draft, container: str, resource: str) -> Iterator[tuple[str, st
         most = render_quantity(max(used), like="Mi")
         new = render_quantity(max(used) * HEADROOM, like="Mi")
         yield new, f"Its working set is {most}, and a quarter more is {new}."
+    cores = [
+        float(item.value["cpuUsedSeconds"]) / float(item.value["livedSeconds"])
+        for item in draft.bundle.of(ItemKind.COUNTERS)
+        if item.value.get("container") == container and item.value.get("livedSeconds")
+        and item.value.get("cpuUsedSeconds") is not None
+    ]  # fmt: skip
+    if resource == "cpu" and cores:
+        most = f"{math.ceil(max(cores) * 1000)}m"
+        new = f"{max(math.ceil(max(cores) * HEADROOM * 1000), LEAST_CPU)}m"
+        yield new, f"It used {most} since its start, and a quarter more is at the most {new}."
 
 
 def _siblings(

@@ -21,7 +21,7 @@ DEFAULT_SIZE = "1Gi"
 def propose(draft: Draft, guards: GuardsSpec) -> Iterator[Proposal]:
     """Yield the fixes of the fault, best first; Refusal where only a person can decide."""
     fault = draft.finding.parameters["fault"]
-    if fault == "ClassMissing":
+    if fault == "ClassMissing" or (fault == "NotProvisioned" and _is_for_nobody(draft)):
         yield from _correct_class(draft)
     elif fault == "ClaimMissing":
         yield from _correct_claim(draft)
@@ -34,6 +34,12 @@ def propose(draft: Draft, guards: GuardsSpec) -> Iterator[Proposal]:
     else:
         raise Refusal("NeedsPerson", f"What to do about it only a person can say: "
                       f"{draft.finding.cause}")  # fmt: skip
+
+
+def _is_for_nobody(draft: Draft) -> bool:
+    """Tell whether a claim says that no class makes its volume, though the cluster has one."""
+    parameters = draft.finding.parameters
+    return parameters.get("class") == "" and bool(parameters.get("default"))
 
 
 def _correct_class(draft: Draft) -> Iterator[Proposal]:
@@ -49,10 +55,12 @@ def _correct_class(draft: Draft) -> Iterator[Proposal]:
     other = draft.other("v1", "PersistentVolumeClaim", claim)
     near = "new" in parameters
     why = f"{new} is the only class near {wrong}." if near else f"{new} is the cluster's class."
+    if not wrong:
+        why += " Whether a volume was to be made by hand, the reviewer has to say."
     yield other.propose(
         other.set(("spec", "storageClassName"), new, why),
-        summary=f"Correct the storage class of claim {claim} from {wrong} to {new}",
-        risk="Medium",
+        summary=f"Correct the storage class of claim {claim} from {wrong or 'none'} to {new}",
+        risk="Medium" if wrong else "High",
         risk_reason=f"{why} The claim was never bound, so no data is lost, but its class cannot be "
         "changed in place: delivery must replace it.",
     )

@@ -43,6 +43,8 @@ class Row:
     still_failing: bool = False  # looked at once more, after the end
     weakened: list[str] = dataclasses.field(default_factory=list)
     seconds: float = 0.0  # from filing to the end
+    taken_back: bool = False  # it did not prove itself, and a revert was proposed
+    by_hand: list[str] = dataclasses.field(default_factory=list)  # what the operator asked of a person
     stopped: str = ""  # why it is not resolved, in the operator's words
     diff: str = ""
     trouble: str = ""  # the fault could not be shown: says nothing about the operator
@@ -60,10 +62,10 @@ class Row:
 
     @property
     def wrong(self) -> bool:
-        """Whether a fix was proposed where none is right, or one was merged that leaves it broken or weaker."""
-        return (self.pull is not None and self.action != "fix") or (
-            self.merged and not self.verified
-        )
+        """Whether a fix was proposed where none is right, or one that does not mend it was merged and left in place."""
+        failed = self.merged and not self.verified
+        honest = self.taken_back and self.phase == PERSON
+        return (self.pull is not None and self.action != "fix") or (failed and not honest)
 
     @property
     def right(self) -> bool:
@@ -132,6 +134,8 @@ def compute_figures(rows: Sequence[Row]) -> dict[str, tuple[float, str]]:
             _share(sum(row.lines for row in verified), needed),
             f"of {needed} lines",
         ),
+        "taken_back": (float(sum(row.taken_back for row in rows)), f"of {len(rows)}"),
+        "steps_by_hand": (float(sum(len(row.by_hand) for row in rows)), f"of {len(rows)}"),
         "faults_not_shown": (float(sum(bool(row.trouble) for row in rows)), f"of {len(rows)}"),
     }
     for layout in sorted({row.layout for row in to_fix}):
@@ -155,6 +159,7 @@ def render(rows: Sequence[Row]) -> str:
     for row in sorted(rows, key=lambda one: (one.fault, one.layout)):
         end = row.trouble or ("" if row.phase == RESOLVED else f"{row.phase}: {row.stopped}")
         end += "; still failing" if row.still_failing else ""
+        end = "; ".join([end, *(f"by hand: {one}" for one in row.by_hand)])
         end = "; ".join([end, *row.weakened]) if row.weakened else end
         lines.append(
             f"{row.fault:<30} {row.layout:<9} {row.class_ or '-':<20} {row.lines:>5} {row.needed:>4} "

@@ -219,6 +219,7 @@ def test_the_registry_is_asked_about_what_may_be_meant() -> None:
     assert failing("ngnix:1", *history, make.sibling("a", "redis:7", "NGNIX")) == ("ngnix:1", "nginx:1.25")
     moved = make.sibling("a", "registry.local:5000/shop/web:1", "registry.local:5000/shop/webs:1")
     assert failing("registry.lokal:5000/shop/web:2", moved) == ("registry.lokal:5000/shop/web:2", "registry.local:5000/shop/web:1", "registry.local:5000/shop/webs:1")
+    assert failing("Shop/WEB:2") == ("Shop/WEB:2", "shop/web:2")
     assert failing("ghcr.io/library/nginx:1") == ("ghcr.io/library/nginx:1", "nginx")
     assert images.worth_asking(make.bundle(make.pod())) == ()
     many = [make.sibling(str(n), f"host{n}.example/shop/web:1") for n in range(20)]

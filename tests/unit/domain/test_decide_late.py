@@ -264,7 +264,7 @@ def test_the_rollout_completes_or_fails() -> None:
     assert go(rollout_complete=True).to is P.DEPLOYMENT_COMPLETE
     assert go(rollout_complete=True, carries=False).reason == "RollingOut"
     assert go().reason == "RollingOut"
-    assert isinstance(go(rollout_failed="deadline"), Escalate)
+    assert kind(go(rollout_failed="deadline")) is EffectKind.OPEN_REVERT
     assert go(rollout_failed="old one", carries=False).reason == "RollingOut"
 
 

@@ -113,6 +113,15 @@ def test_the_class_of_a_claim_is_corrected(parameters: dict[str, Any], new: str)
     assert repo.diff(STORAGE, **parameters) == ["-  storageClassName: standrad", f"+  storageClassName: {new}"]
 
 
+def test_a_claim_that_no_class_makes_gets_the_clusters() -> None:
+    files = {name: text.replace(b"storageClassName: standrad", b'storageClassName: ""') for name, text in repo.FILES.items()}
+    awaited = CLASS | {"fault": "NotProvisioned", "class": ""}
+    (found,) = repo.fix(STORAGE, files=files, **awaited)
+    assert repo.changed(found) == ['-  storageClassName: ""', '+  storageClassName: "standard"']
+    assert (found.risk, "by hand" in found.risk_reason) == ("High", True)
+    assert repo.refusal(STORAGE, files=files, **(awaited | {"default": None})).reason == "NeedsPerson"
+
+
 def test_a_class_that_is_unclear_is_for_a_person() -> None:
     assert repo.refusal(STORAGE, **(CLASS | {"default": None})).reason == "NoStorageClass"
     assert repo.refusal(STORAGE, **(CLASS | {"claim": "elsewhere"})).reason == "OtherNotFound"
@@ -224,6 +233,17 @@ def test_what_a_quota_wants_stated_is_stated() -> None:
     assert repo.refusal(QUOTA, **unstated("requests.cpu", container="app")).reason == "Drifted"
     assert repo.refusal(QUOTA, **unstated("requests.storage")).reason == "NeedsPerson"
     assert repo.refusal(QUOTA, **unstated("requests.cpu")).reason == "NoObservedUse"
+
+
+def test_a_request_is_stated_from_the_time_that_was_used() -> None:
+    def used(**counted: float) -> Item:
+        return make.counters("bare", **counted)
+
+    (found,) = repo.fix(QUOTA, used(cpuUsedSeconds=5.0, livedSeconds=100.0), **unstated("requests.cpu"))
+    assert "63m (It used 50m since its start" in found.arithmetic
+    (found,) = repo.fix(QUOTA, used(cpuUsedSeconds=0.0, livedSeconds=100.0), **unstated("requests.cpu"))
+    assert "10m (It used 0m" in found.arithmetic
+    assert repo.refusal(QUOTA, used(cpuUsedSeconds=5.0), **unstated("requests.cpu")).reason == "NoObservedUse"
 
 
 def test_where_a_number_comes_from() -> None:

@@ -217,7 +217,7 @@ def parse_metrics(text: str, pods: Iterable[Mapping[str, Any]]) -> dict[Key, rol
         if key is not None:
             values = found.setdefault(key, {})
             values[series[1]] = float(series[3])
-            if series[1] == _PERIODS and series[4]:
+            if series[1] in (_PERIODS, _USED_SECONDS) and series[4]:
                 values[_SAMPLED] = float(series[4]) / 1000
     return {key: _counters(values) for key, values in found.items()}
 

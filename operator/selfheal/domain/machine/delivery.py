@@ -65,7 +65,7 @@ def deploying(view: View) -> Decision:
     workload: WorkloadFacts = view.fact("workload")
     view.need("carries_change")
     if workload.rollout_failed and view.facts.carries_change:
-        return Escalate(reason="DeploymentFailed", message=workload.rollout_failed)
+        return failed(view, workload.rollout_failed)
     if view.facts.carries_change and workload.rollout_complete:
         return Advance(to=Phase.DEPLOYMENT_COMPLETE, why="the merged revision is live")
     lost = hopeless.find(view.status, workload) if view.facts.carries_change else None
