@@ -58,6 +58,11 @@ FAULTS = Stage(
     [str(BIN / "pytest"), "-q", "tests/e2e/test_faults.py", "tests/contract/test_sources_library.py"],
     {"SELFHEAL_FAULTS": "all", "SELFHEAL_SOURCES_EVERY": "1"},
 )
+FIXES = Stage(
+    "every fix of the fault library",
+    [str(BIN / "pytest"), "-q", "tests/e2e/test_fixes.py"],
+    {"SELFHEAL_FIXES": "all"},
+)
 LIFECYCLE = Stage(
     "cluster's own life",
     [str(BIN / "pytest"), "-q", "tests/e2e/cluster"],
@@ -68,7 +73,7 @@ DEMO = Stage("demo", py("hack/demo.py"))
 
 PLANS = {
     "test": [PREPARE, CHECK, UNIT, SANDBOX, MCP, CONTRACT, CLUSTER, IMAGE, SANDBOX_UP, E2E],
-    "test-all": [PREPARE, CHECK, UNIT, SANDBOX, MCP, CONTRACT, LIFECYCLE, CLUSTER, IMAGE, SANDBOX_UP, E2E, FAULTS],
+    "test-all": [PREPARE, CHECK, UNIT, SANDBOX, MCP, CONTRACT, LIFECYCLE, CLUSTER, IMAGE, SANDBOX_UP, E2E, FAULTS, FIXES],
     "demo": [PREPARE, SANDBOX, CLUSTER, IMAGE, SANDBOX_UP, DEMO],
 }
 
