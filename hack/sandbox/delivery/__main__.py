@@ -67,7 +67,9 @@ class Delivery:
             state = "failure" if problem else "success"
             self.report(sha, made["id"], state, state, (problem or "applied")[:130])
             kept = {name_of(root, unit): found for unit, found in units.items()}
-            self.state.write_text(json.dumps({"sha": sha, "units": kept}))
+            new = self.state.with_suffix(".new")
+            new.write_text(json.dumps({"sha": sha, "units": kept}))
+            new.replace(self.state)  # who reads it meanwhile sees the old state or the new
             print(f"delivery: {sha[:8]} {problem or 'applied'}", flush=True)
             for unit in units:
                 if unit in changed:
