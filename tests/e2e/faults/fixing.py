@@ -227,6 +227,7 @@ class Run:
         if secrets:
             self.made += await self.bench.ground.apply(self.namespace, secrets)
         self.files = self.lay_out(text, layout)
+        self.made += library.parse(text)  # what stands in no namespace is taken away at the end
         async with self.bench.pushing:
             await asyncio.to_thread(
                 self.bench.repository.replace_folder,
