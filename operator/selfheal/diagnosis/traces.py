@@ -1,4 +1,4 @@
-"""Stack traces in logs: of Python, Java, Node and Go; which file and line a program died at. Pure."""
+"""Stack traces in logs, of Python, Java, Node and Go: where a program died. Pure."""
 
 from __future__ import annotations
 

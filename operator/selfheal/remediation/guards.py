@@ -67,11 +67,12 @@ def check_files(
     if not changed:
         raise Refusal("NothingChanged", "The proposal changes no file.")
     for path in sorted(changed):
-        _check_path(path, guards, mapped_path)
+        check_path(path, guards, mapped_path)
     _check_size(proposal, guards, files)
 
 
-def _check_path(path: str, guards: GuardsSpec, mapped_path: str) -> None:
+def check_path(path: str, guards: GuardsSpec, mapped_path: str) -> None:
+    """Raise Refusal ``OutsidePath`` or ``ProtectedPath``; pure, may be repeated."""
     if not rendering.is_below(path, mapped_path):
         raise Refusal("OutsidePath", f"{path} is not below the mapped path {mapped_path or '/'}.")
     for pattern in (*PROTECTED, *guards.protected_paths):
