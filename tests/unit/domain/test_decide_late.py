@@ -188,15 +188,6 @@ def test_a_foreign_push_is_not_merged_without_approval() -> None:
     assert found.reason == "ForeignPush"
 
 
-def test_changes_may_be_waited_for_where_the_policy_revises() -> None:
-    pull = f.pull(reviews=(f.review(R.CHANGES_REQUESTED),))
-    revise = f.repository(pullRequest={"onChangesRequested": "Revise", "revisions": 1})
-    assert at(P.PR_UNDER_REVIEW, repo=revise, pull_request=pull).reason == "WaitingForReview"
-    spent = f.status(P.PR_UNDER_REVIEW, attempts=f.status().attempts.evolve(revision=1))
-    found = at(P.PR_UNDER_REVIEW, known=spent, repo=revise, pull_request=pull)
-    assert found.reason == "ChangesRequested"
-
-
 # --- PR_APPROVED
 
 GOOD = f.pull(reviews=(f.review(),))
@@ -219,8 +210,8 @@ def test_what_holds_a_merge_back() -> None:
     limit = at(P.PR_APPROVED, pull_request=GOOD, policy={"merges_last_hour": 10})
     assert (limit.reason, limit.pauses_clock) == ("MergeLimit", True)
     assert at(P.PR_APPROVED, pull_request=CLOSED).reason == "ClosedUnmerged"
-    for bad in ({"mergeable": False}, {"required_checks": ChecksState.FAILURE}):
-        assert at(P.PR_APPROVED, pull_request=f.pull(**bad)).reason == "NotMergeable"
+    failing = f.pull(required_checks=ChecksState.FAILURE)
+    assert at(P.PR_APPROVED, pull_request=failing).reason == "NotMergeable"
 
 
 def test_the_approval_is_said_in_the_ticket() -> None:
@@ -310,6 +301,19 @@ def test_a_rollout_whose_new_pods_fail_by_themselves_is_not_waited_for(container
         assert "https://r" in said.message
     assert go().reason == "RollingOut", "without a merge there is no since"
     assert go(merged, carries=False).reason == "RollingOut"
+
+
+@pytest.mark.parametrize(("age", "current", "fails"), [(0, True, True), (9, True, False), (9, False, True)])
+def test_a_rollout_that_failed_before_the_merge_is_tried_again_first(age, current, fails) -> None:
+    made = f.NOW - dt.timedelta(minutes=age)
+    stands = PodFacts(name="web-1", phase="Failed", ready=False, created_at=made, owned_by_current=current)
+    merged = HistoryEntry(to=P.PR_MERGED, by="operator", at=f.NOW - dt.timedelta(minutes=1))
+    found = at(
+        P.DEPLOYMENT_IN_PROGRESS, known=f.status(P.DEPLOYMENT_IN_PROGRESS, history=[merged]),
+        pull_request=f.merged(), carries_change=True,
+        workload=WorkloadFacts(exists=True, pods=(stands,), rollout_failed="backoff limit"),
+    )  # fmt: skip
+    assert (kind(found) is EffectKind.OPEN_REVERT) if fails else (found.reason == "RollingOut")
 
 
 @pytest.mark.parametrize(

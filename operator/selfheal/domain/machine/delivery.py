@@ -64,7 +64,8 @@ def deploying(view: View) -> Decision:
         return early
     workload: WorkloadFacts = view.fact("workload")
     view.need("carries_change")
-    if workload.rollout_failed and view.facts.carries_change:
+    settled = view.facts.carries_change and hopeless.is_of_the_fix(view.status, workload)
+    if workload.rollout_failed and settled:
         return failed(view, workload.rollout_failed)
     if view.facts.carries_change and workload.rollout_complete:
         return Advance(to=Phase.DEPLOYMENT_COMPLETE, why="the merged revision is live")

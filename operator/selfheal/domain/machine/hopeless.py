@@ -32,6 +32,17 @@ def find(status: IncidentStatus, workload: WorkloadFacts) -> str | None:
     return None
 
 
+def is_of_the_fix(status: IncidentStatus, workload: WorkloadFacts) -> bool:
+    """Tell whether a rollout that failed is one that the fix began.
+
+    A fix of another object (a Role, a ConfigMap) changes no template: what failed before the merge
+    goes on failing until it is tried again. Without any pod of the newest template it is new.
+    """
+    merged = _merged_at(status)
+    pods = [pod for pod in workload.pods if pod.owned_by_current]
+    return not pods or any(merged is None or pod.created_at >= merged for pod in pods)
+
+
 def _merged_at(status: IncidentStatus) -> dt.datetime | None:
     moments = [entry.at for entry in status.history if entry.to is Phase.PR_MERGED]
     return moments[-1] if moments else None
