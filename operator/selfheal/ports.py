@@ -277,6 +277,22 @@ class CodeHost(Protocol):
         The adapter appends the trailer ``Selfheal-Effect: <key>`` to the message.
         """
 
+    async def push_revision(
+        self,
+        repository: str,
+        name: str,
+        *,
+        head_sha: str,
+        parent_sha: str,
+        files: Mapping[str, bytes | None],
+        message: str,
+        key: str,
+    ) -> facts.BranchFacts:
+        """Put one commit on ``parent_sha`` and move the branch to it, only while its head is ``head_sha``.
+
+        A head that carries our trailer key is adopted; any other, or no branch: Conflict.
+        """
+
     async def list_branches(self, repository: str, prefix: str) -> Sequence[str]:
         """Return names of branches that begin with prefix."""
 
@@ -303,6 +319,12 @@ class CodeHost(Protocol):
         self, pull: facts.PullRequestFacts, *, label: str, status_block: str
     ) -> None:
         """Replace the ``selfheal/<PHASE>`` label and the status block between its markers in the body."""
+
+    async def save_pull_request_title(self, repository: str, number: int, *, title: str) -> None:
+        """Set the title; the same already is fine."""
+
+    async def ask_review(self, repository: str, number: int, *, logins: Sequence[str]) -> None:
+        """Ask people to review (again); one who may not is no reason to fail."""
 
     async def ensure_pull_request_comment(
         self, repository: str, number: int, *, marker: str, body: str

@@ -49,12 +49,17 @@ class World(Protocol):
     repository: str
 
     def close(self) -> None: ...
-    def protect(self, *, reviews: int = 0, checks: Sequence[str] = ()) -> None: ...
+    def protect(
+        self, *, reviews: int = 0, checks: Sequence[str] = (), strict: bool = False
+    ) -> None: ...
     def allow(self, *methods: str) -> None: ...
     def push(self, branch: str, files: Change, name: str, message: str = "Change") -> str: ...
     def open_by_person(self, branch: str, name: str) -> int: ...
     def approve(self, number: int, name: str) -> None: ...
-    def request_changes(self, number: int, name: str, body: str) -> None: ...
+    def request_changes(
+        self, number: int, name: str, body: str, *, comments: Mapping[str, str] | None = None
+    ) -> None: ...
+    def title(self, number: int) -> str: ...
     def comment(self, number: int, name: str, body: str) -> None: ...
     def label(self, number: int, *names: str) -> None: ...
     def assign(self, number: int, name: str) -> None: ...
@@ -93,7 +98,6 @@ class FakeWorld:
         self.allow = self.fake.allow
         self.push = self.fake.push
         self.approve = self.fake.approve
-        self.request_changes = self.fake.request_changes
         self.comment = self.fake.comment
         self.label = self.fake.label
         self.assign = self.fake.assign
@@ -103,6 +107,14 @@ class FakeWorld:
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def request_changes(
+        self, number: int, name: str, body: str, *, comments: Mapping[str, str] | None = None
+    ) -> None:
+        self.fake.request_changes(number, name, body, comments=list((comments or {}).values()))
+
+    def title(self, number: int) -> str:
+        return self.fake.repo().titles[number]
 
     def open_by_person(self, branch: str, name: str) -> int:
         draft = ports.PullRequestDraft(
@@ -229,10 +241,12 @@ class SandboxWorld:
     def close(self) -> None:
         self._connected.close()
 
-    def protect(self, *, reviews: int = 0, checks: Sequence[str] = ()) -> None:
+    def protect(
+        self, *, reviews: int = 0, checks: Sequence[str] = (), strict: bool = False
+    ) -> None:
         demanded = {"required_approving_review_count": reviews} if reviews else None
         body = {
-            "required_status_checks": {"strict": False, "contexts": list(checks)}
+            "required_status_checks": {"strict": strict, "contexts": list(checks)}
             if checks
             else None,
             "enforce_admins": True,
@@ -265,8 +279,15 @@ class SandboxWorld:
             name, "POST", f"{self._path}/pulls/{number}/reviews", {"event": "APPROVE"}
         )
 
-    def request_changes(self, number: int, name: str, body: str) -> None:
-        review = {"event": "REQUEST_CHANGES", "body": body}
+    def request_changes(
+        self, number: int, name: str, body: str, *, comments: Mapping[str, str] | None = None
+    ) -> None:
+        review: dict[str, Any] = {"event": "REQUEST_CHANGES", "body": body}
+        if comments:
+            review["comments"] = [
+                {"path": path, "position": 1, "body": text}
+                for path, text in comments.items()
+            ]
         self._sandbox.ask(name, "POST", f"{self._path}/pulls/{number}/reviews", review)
 
     def comment(self, number: int, name: str, body: str) -> None:
@@ -304,6 +325,10 @@ class SandboxWorld:
             self._sandbox.run_workflow(self.repository, sha, state)
         else:
             self._deploy(sha, state)
+
+    def title(self, number: int) -> str:
+        found = self._sandbox.ask("alice", "GET", f"{self._path}/pulls/{number}")
+        return str(found["title"])
 
     def comments(self, number: int) -> Sequence[str]:
         found = self._sandbox.ask("alice", "GET", f"{self._path}/issues/{number}/comments")

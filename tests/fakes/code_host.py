@@ -44,10 +44,16 @@ class People:
         return repo.commit(branch, files, author="ann", message="Begin", at=self.clock.now())
 
     def protect(
-        self, *, reviews: int = 0, checks: Sequence[str] = (), repository: str | None = None
+        self,
+        *,
+        reviews: int = 0,
+        checks: Sequence[str] = (),
+        strict: bool = False,
+        repository: str | None = None,
     ) -> None:
-        """Demand reviews and named checks on the default branch."""
+        """Demand reviews and named checks on the default branch, ``strict``: of the newest base."""
         repo = self.repo(repository)
+        repo.strict = strict
         repo.required = frozenset(checks)
         repo.allows = dataclasses.replace(
             repo.allows, required_reviews=reviews, has_required_checks=bool(checks)
@@ -88,11 +94,24 @@ class People:
         self.repo(repository).review(number, name, verdict, "", self.clock.now())
 
     def request_changes(
-        self, number: int, name: str, body: str = "no", *, repository: str | None = None
+        self,
+        number: int,
+        name: str,
+        body: str = "no",
+        *,
+        comments: Sequence[str] = (),
+        repository: str | None = None,
     ) -> None:
-        """Let a person ask for changes."""
+        """Let a person ask for changes, ``comments`` at lines of the change."""
         verdict = facts.ReviewState.CHANGES_REQUESTED
-        self.repo(repository).review(number, name, verdict, body, self.clock.now())
+        repo = self.repo(repository)
+        repo.review(number, name, verdict, body, self.clock.now(), comments)
+
+    def rewrite(self, branch: str, files: Files, name: str = "ann") -> str:
+        """Let a person force-push a branch to a history of one commit; return the commit."""
+        repo = self.repo()
+        repo.branches.pop(branch, None)
+        return repo.commit(branch, files, author=name, message="Rewritten", at=self.clock.now())
 
     def comment(self, number: int, name: str, body: str, *, repository: str | None = None) -> None:
         """Let a person comment."""
@@ -260,6 +279,30 @@ class FakeCodeHost(People):
         self.created["branch"] += 1
         return facts.BranchFacts(name=name, sha=sha, effect_key=key)
 
+    async def push_revision(
+        self,
+        repository: str,
+        name: str,
+        *,
+        head_sha: str,
+        parent_sha: str,
+        files: Change,
+        message: str,
+        key: str,
+    ) -> facts.BranchFacts:
+        """See CodeHost."""
+        found = await self.find_branch(repository, name)
+        if found is not None and found.effect_key == key:
+            return found
+        if found is None or found.sha != head_sha:
+            raise errors.Conflict(f"the head of branch {name} is not {head_sha}")
+        parent, repo = self._at(repository, parent_sha)[0], self._seen(repository)
+        tree, text = store.changed(parent.files, files), marks.with_trailer(message, key)
+        repo.branches[name] = parent.sha
+        sha = repo.commit(name, tree, author=self.login, message=text, at=self.clock.now())
+        self.created["revision"] += 1
+        return facts.BranchFacts(name=name, sha=sha, effect_key=key)
+
     async def list_branches(self, repository: str, prefix: str) -> Sequence[str]:
         """See CodeHost."""
         names = self._seen(repository).branches
@@ -325,6 +368,17 @@ class FakeCodeHost(People):
             repo.set(now.number, labels=marks.with_phase(now.labels, label))
             self.label_history[now.repository, now.number].append(label)
             self.created["mirror"] += 1
+
+    async def save_pull_request_title(self, repository: str, number: int, *, title: str) -> None:
+        """See CodeHost."""
+        await self.get_pull_request(repository, number)
+        self._seen(repository).titles[number] = title
+
+    async def ask_review(self, repository: str, number: int, *, logins: Sequence[str]) -> None:
+        """See CodeHost."""
+        pull = await self.get_pull_request(repository, number)
+        asked = (*pull.requested_reviewers, *logins)
+        self._seen(repository).set(number, requested_reviewers=tuple(dict.fromkeys(asked)))
 
     async def ensure_pull_request_comment(
         self, repository: str, number: int, *, marker: str, body: str

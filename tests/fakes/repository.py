@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from selfheal import ports
@@ -51,6 +51,9 @@ class Repository:
     mergeable: dict[int, bool | None] = dataclasses.field(default_factory=dict)
     checks: dict[str, facts.ChecksState] = dataclasses.field(default_factory=dict)
     delivery: dict[tuple[str, str], facts.DeliveryFacts] = dataclasses.field(default_factory=dict)
+    titles: dict[int, str] = dataclasses.field(default_factory=dict)
+    strict: bool = False
+    """Whether only what is up to date with its base may be merged."""
 
     def files(self, ref: str) -> Files:
         """Return the tree of a branch or commit."""
@@ -88,6 +91,7 @@ class Repository:
             person_comments=sum(comment.author not in ours for comment in self.comments[number]),
             required_checks=self.checks.get(head, none_yet) if self.required else none_yet,
             review_decision=_decision(pull, self.allows.required_reviews),
+            behind=is_open and self.strict and self._is_behind(pull, head),
         )
 
     def open(self, draft: ports.PullRequestDraft, body: str, author: str) -> facts.PullRequestFacts:
@@ -100,6 +104,7 @@ class Repository:
             raise errors.HandOver("PullRequestTaken", f"another one from {draft.branch} is open")
         number = len(self.pulls) + 1
         self.comments[number] = []
+        self.titles[number] = draft.title
         self.pulls[number] = facts.PullRequestFacts(
             repository=draft.repository,
             number=number,
@@ -117,7 +122,13 @@ class Repository:
         return self.view(number)
 
     def review(
-        self, number: int, name: str, state: facts.ReviewState, body: str, at: dt.datetime
+        self,
+        number: int,
+        name: str,
+        state: facts.ReviewState,
+        body: str,
+        at: dt.datetime,
+        comments: Sequence[str] = (),
     ) -> None:
         """Add a review of the present head by a person."""
         pull = self.view(number)
@@ -128,6 +139,9 @@ class Repository:
             sha=pull.head_sha,
             at=at,
             body=body,
+            id=f"review-{number}-{len(pull.reviews)}",
+            url=f"{pull.url}#review-{len(pull.reviews)}",
+            comments=tuple(comments),
         )
         asked = tuple(login for login in pull.requested_reviewers if login != name)
         self.set(number, reviews=(*pull.reviews, review), requested_reviewers=asked)
@@ -154,6 +168,9 @@ class Repository:
         base, fork, ours = self.files(pull.base), self._fork(pull.base, head), self.files(head)
         both = difference(fork, ours) & difference(fork, base)
         return all(ours.get(name) == base.get(name) for name in both)
+
+    def _is_behind(self, pull: facts.PullRequestFacts, head: str) -> bool:
+        return self.branches[pull.base] not in {commit.sha for commit in self.ancestry(head)}
 
     def _fork(self, base: str, head: str) -> Files:
         """Return the tree where head left base."""

@@ -138,6 +138,11 @@ def violations(base: str) -> list[str]:
     return list(found["violations"])
 
 
+def set_rules(base: str, repo: str, **rules: bool) -> None:
+    """Set what an owner sets: ``queue`` (merges by a merge queue only), ``archived``."""
+    call(base, "", "POST", "/_sandbox/rules", {"repository": repo, **rules})
+
+
 def create_repository(base: str, name: str) -> str:
     call(base, "", "POST", "/_sandbox/repositories", {"name": name})
     return f"acme/{name}"

@@ -15,7 +15,7 @@ from hack.sandbox.github import pulls
 SDL = """
 type Query { repository(owner: String!, name: String!): Repository  rateLimit: RateLimit  viewer: User! }
 type RateLimit { remaining: Int! resetAt: String! cost: Int! limit: Int! }
-type Repository { nameWithOwner: String! pullRequest(number: Int!): PullRequest }
+type Repository { id: ID! nameWithOwner: String! pullRequest(number: Int!): PullRequest }
 interface Actor { login: String! }
 type User implements Actor { login: String! }
 type Bot implements Actor { login: String! }
@@ -26,9 +26,23 @@ union StatusCheckRollupContext = CheckRun | StatusContext
 type StatusCheckRollupContextConnection { nodes: [StatusCheckRollupContext] totalCount: Int! }
 type CheckRun { name: String! status: String! conclusion: String isRequired(pullRequestNumber: Int): Boolean! }
 type StatusContext { context: String! state: String! isRequired(pullRequestNumber: Int): Boolean! }
+input RefUpdate { name: String! beforeOid: String afterOid: String! force: Boolean = false }
+input UpdateRefsInput { repositoryId: ID! refUpdates: [RefUpdate!]! clientMutationId: String }
+type UpdateRefsPayload { clientMutationId: String }
+input EnqueuePullRequestInput { pullRequestId: ID! expectedHeadOid: String clientMutationId: String }
+type MergeQueueEntry { state: String! }
+type EnqueuePullRequestPayload { mergeQueueEntry: MergeQueueEntry }
+type Mutation {
+  updateRefs(input: UpdateRefsInput!): UpdateRefsPayload
+  enqueuePullRequest(input: EnqueuePullRequestInput!): EnqueuePullRequestPayload
+}
 type Label { name: String! }
 type LabelConnection { nodes: [Label] totalCount: Int! }
-type PullRequestReview { state: String! author: Actor commit: Commit submittedAt: String body: String! }
+type PullRequestReviewComment { body: String! }
+type PullRequestReviewCommentConnection { nodes: [PullRequestReviewComment] totalCount: Int! }
+type PullRequestReview {
+  id: ID! url: String! comments(first: Int): PullRequestReviewCommentConnection!
+  state: String! author: Actor commit: Commit submittedAt: String body: String! }
 type PullRequestReviewConnection { nodes: [PullRequestReview] totalCount: Int! }
 type ReviewRequest { requestedReviewer: RequestedReviewer }
 type ReviewRequestConnection { nodes: [ReviewRequest] totalCount: Int! }
@@ -38,9 +52,9 @@ type UserConnection { nodes: [User] totalCount: Int! }
 type PullRequestCommit { commit: Commit! }
 type PullRequestCommitConnection { nodes: [PullRequestCommit] totalCount: Int! }
 type PullRequest {
-  number: Int! url: String! title: String! body: String! state: String! isDraft: Boolean! merged: Boolean!
+  id: ID! number: Int! url: String! title: String! body: String! state: String! isDraft: Boolean! merged: Boolean!
   mergedAt: String closedAt: String mergeCommit: Commit headRefOid: String! headRefName: String! baseRefName: String!
-  mergeable: String! mergeStateStatus: String! reviewDecision: String author: Actor mergedBy: Actor
+  mergeable: String! mergeStateStatus: String! isInMergeQueue: Boolean! reviewDecision: String author: Actor mergedBy: Actor
   labels(first: Int, last: Int): LabelConnection
   reviews(first: Int, last: Int): PullRequestReviewConnection
   reviewRequests(first: Int, last: Int): ReviewRequestConnection
@@ -84,7 +98,38 @@ class Root:
                 raise _not_found(f"PullRequest with the number of {number}")
             return found
 
-        return {"nameWithOwner": f"{owner}/{name}", "pullRequest": pull_request}
+        return {"id": f"{owner}/{name}", "nameWithOwner": f"{owner}/{name}", "pullRequest": pull_request}
+
+    async def updateRefs(self, info: Any, input: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        """https://docs.github.com/en/graphql/reference/mutations#updaterefs: all or none, each only from its beforeOid."""
+        call = self.reader.upstream.call
+        repository = await self._repository(input["repositoryId"])
+        for update in input["refUpdates"]:
+            found = await call("GET", f"/repos/{repository}/git/{update['name'].replace('refs/', 'ref/', 1)}")
+            if update.get("beforeOid") and (not found or found["object"]["sha"] != update["beforeOid"]):
+                raise graphql.GraphQLError(f"Reference {update['name']} is not at {update['beforeOid']}", extensions={"type": "UNPROCESSABLE"})
+        for update in input["refUpdates"]:
+            body = {"sha": update["afterOid"], "force": update["force"]}
+            await call("PATCH", f"/repos/{repository}/git/{update['name']}", body)
+        return {}
+
+    async def enqueuePullRequest(self, info: Any, input: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        """https://docs.github.com/en/graphql/reference/mutations#enqueuepullrequest."""
+        repository, _, number = str(input["pullRequestId"]).rpartition("#")
+        pull = await self.reader.overlay.pull(repository, number)
+        if pull is None:
+            raise _not_found(f"PullRequest with the id of {input['pullRequestId']}")
+        if input.get("expectedHeadOid") not in (None, pull["head"]["sha"]):
+            raise graphql.GraphQLError("The head of the pull request has changed", extensions={"type": "UNPROCESSABLE"})
+        self.reader.kept.queued.add((repository, int(number)))
+        return {"mergeQueueEntry": {"state": "QUEUED"}}
+
+    async def _repository(self, identity: str) -> str:
+        """The repository of a node id, as REST shows it."""
+        for found in await self.reader.upstream.call("GET", "/user/repos?per_page=100") or []:
+            if identity in (found.get("node_id"), found["full_name"]):
+                return str(found["full_name"])
+        raise _not_found(f"Repository with the id of {identity}")
 
 
 async def execute(reader: pulls.Reader, login: str, query: str, variables: dict[str, Any] | None) -> dict[str, Any]:

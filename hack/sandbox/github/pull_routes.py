@@ -61,6 +61,8 @@ async def _merge(proxy: Proxy, request: web.Request, found: re.Match[str], body:
     if pull is None:
         return refuse(404, "Not Found")
     head, base = pull["head"]["sha"], pull["base"]["ref"]
+    if repo in proxy.kept.queues:
+        return refuse(405, "Repository rule violations found\n\nChanges must be made through the merge queue")
     if pull["state"] != "open" or pull.get("draft"):
         return refuse(405, "Pull Request is not mergeable")
     if body.get("sha") not in (None, head):

@@ -51,6 +51,15 @@ class Reader:
         found = await self.upstream.call("GET", f"/repos/{repository}/branches/{branch}/protection")
         return int(((found or {}).get("required_pull_request_reviews") or {}).get("required_approving_review_count", 0))
 
+    async def _merge_state(self, repository: str, pull: dict[str, Any]) -> str:
+        """https://docs.github.com/en/graphql/reference/enums#mergestatestatus: behind where it must be up to date."""
+        found = await self.upstream.call("GET", f"/repos/{repository}/branches/{pull['base']['ref']}/protection")
+        if not ((found or {}).get("required_status_checks") or {}).get("strict"):
+            return "CLEAN"
+        span = f"{pull['base']['ref']}...{pull['head']['sha']}"
+        compared = await self.upstream.call("GET", f"/repos/{repository}/compare/{span}")
+        return "BEHIND" if (compared or {}).get("behind_by") else "CLEAN"
+
     async def reviews(self, repository: str, number: int) -> list[dict[str, Any]]:
         return list(await self.upstream.call("GET", f"/repos/{repository}/pulls/{number}/reviews?per_page=100") or [])
 
@@ -85,12 +94,14 @@ class Reader:
             self.reviews(repository, number),
             self.required_contexts(repository, pull["base"]["ref"]),
         )
+        spoken = await call("GET", f"/repos/{repository}/pulls/{number}/comments?per_page=100") or []
         contexts = await self.contexts(repository, pull["head"]["sha"], required)
         is_open = pull["state"] == "open"
         clean = is_open and await self.mergeable(repository, pull["base"]["ref"], pull["head"]["sha"])
         rollup = {"state": _rollup(contexts), "contexts": _nodes(contexts)} if contexts else None
         labels = (issue or pull).get("labels", [])
         return {
+            "id": f"{repository}#{number}",
             "number": number,
             "url": pull["html_url"],
             "title": pull["title"],
@@ -105,7 +116,8 @@ class Reader:
             "headRefName": pull["head"]["ref"],
             "baseRefName": pull["base"]["ref"],
             "mergeable": ("MERGEABLE" if clean else "CONFLICTING") if is_open else "UNKNOWN",
-            "mergeStateStatus": "CLEAN" if clean else "DIRTY",
+            "mergeStateStatus": await self._merge_state(repository, pull) if clean else "DIRTY",
+            "isInMergeQueue": is_open and (repository, number) in self.kept.queued,
             "reviewDecision": decide(reviews, await self.required_reviews(repository, pull["base"]["ref"])),
             "author": _actor(pull["user"]),
             "mergedBy": _actor(pull.get("merged_by")),
@@ -113,6 +125,9 @@ class Reader:
             "reviews": _nodes(
                 [
                     {
+                        "id": review["node_id"],
+                        "url": review["html_url"],
+                        "comments": _nodes([{"body": one["body"]} for one in spoken if one.get("pull_request_review_id") == review["id"]]),
                         "state": GRAPH_REVIEW[review["state"].lower()],
                         "author": _actor(review["user"]),
                         "commit": {"oid": review["commit_id"]},

@@ -65,6 +65,10 @@ class Proxy:
             return web.json_response({"checked": self.checker is not None, "violations": self.kept.violations})
         elif verb == "config":
             self.kept.latency = float(body.get("latency", self.kept.latency))
+        elif verb == "rules":  # what an owner sets in the settings of a repository
+            for kept, wanted in ((self.kept.queues, body.get("queue")), (self.kept.archived, body.get("archived"))):
+                if wanted is not None:
+                    (kept.add if wanted else kept.discard)(body["repository"])
         elif verb == "repositories":
             return await self._create_repository(body["name"])
         elif verb == "runs":
@@ -137,6 +141,9 @@ class Proxy:
         writes = request.method not in ("GET", "HEAD") and path not in ("/graphql", "/api/graphql")
         if writes and login in state.READERS:
             return refuse(403, "Resource not accessible by personal access token")
+        named = re.match(REPO, path)
+        if writes and named and named["repo"] in self.kept.archived:
+            return refuse(403, "Repository was archived so is read-only.")
         raw = await request.read()
         try:
             body = json.loads(raw) if raw else {}
@@ -174,7 +181,16 @@ async def graphql(proxy: Proxy, request: web.Request, found: re.Match[str], body
     return web.json_response(result)
 
 
+async def show_repository(proxy: Proxy, request: web.Request, found: re.Match[str], body: Any) -> web.Response | None:
+    """https://docs.github.com/en/rest/repos/repos#get-a-repository of one that is archived."""
+    if found["repo"] not in proxy.kept.archived:
+        return None
+    shown = json.loads((await proxy.forward(request, b"")).body or b"{}")
+    return web.json_response({**shown, "archived": True})
+
+
 ROUTES: list[tuple[str, str, Handler]] = [
+    ("GET", REPO, show_repository),
     ("POST", r"/(?:api/)?graphql", graphql),
     ("POST", rf"{REPO}/statuses/(?P<sha>[0-9a-f]+)", deliveries.create_status),
     ("GET", rf"{REPO}/statuses/(?P<ref>.+)", deliveries.list_statuses),

@@ -48,6 +48,9 @@ class State:
     heads: dict[tuple[str, int], str] = dataclasses.field(default_factory=dict)
     merged: dict[tuple[str, int], dict[str, Any]] = dataclasses.field(default_factory=dict)
     assignees: dict[tuple[str, int], list[str]] = dataclasses.field(default_factory=dict)
+    queues: set[str] = dataclasses.field(default_factory=set)  # repositories that merge by a queue only
+    queued: set[tuple[str, int]] = dataclasses.field(default_factory=set)
+    archived: set[str] = dataclasses.field(default_factory=set)
     faults: list[Fault] = dataclasses.field(default_factory=list)
     journal: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     violations: list[str] = dataclasses.field(default_factory=list)

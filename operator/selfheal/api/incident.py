@@ -286,6 +286,9 @@ class PullRequestStatus(meta.Model):
         default=None, description="Approved, ChangesRequested or ReviewRequired."
     )
     checks: str | None = Field(default=None, description="Success, Pending, Failure or None.")
+    answered: list[str] = Field(
+        default=[], description="Ids of the reviews that a revision has answered.", max_length=100
+    )
 
 
 class DeploymentStatus(meta.Model):
@@ -335,6 +338,7 @@ class Attempts(meta.Model):
     fix: int = Field(default=0, description="Fix generations.")
     pull_request: int = Field(default=0, description="Pull request creations.")
     revision: int = Field(default=0, description="Revisions after requested changes.")
+    reapply: int = Field(default=0, description="Times the fix was put onto a base that moved.")
 
 
 class Usage(meta.Model):

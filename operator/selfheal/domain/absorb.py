@@ -22,8 +22,11 @@ from selfheal.api.incident import (
 from selfheal.api.policy import RepositorySpec
 from selfheal.domain import phases
 from selfheal.domain.derive import newest_id
-from selfheal.domain.facts import CheckResult, Facts, PullRequestState
-from selfheal.domain.machine.review import is_approved, wants_changes
+from selfheal.domain.facts import CheckResult, Facts, ProposalFacts, PullRequestState
+from selfheal.domain.machine.verdicts import is_approved, wants_changes
+
+ANSWERED_LIMIT = 100
+"""Reviews remembered as answered: the bound of the status field."""
 
 
 def absorb(
@@ -40,7 +43,7 @@ def absorb(
     status = _diagnosis(status, facts, minimum_confidence)
     status = _duplicate(status, facts)
     status = _fix(status, facts)
-    status = _pull_request(status, facts)
+    status = _pushed(_pull_request(status, facts), facts)
     status = _deployment(status, facts, repository)
     if facts.revert is not None:
         status = status.evolve(
@@ -119,15 +122,29 @@ def _fix(status: IncidentStatus, facts: Facts) -> IncidentStatus:
     dry = status.phase is Phase.ANALYSIS_COMPLETE
     if not dry and status.phase is not Phase.FIX_GENERATION_IN_PROGRESS:
         return status
+    return status.evolve(fix=_fix_status(found, preview=found.diff if dry else None))
+
+
+def _fix_status(found: ProposalFacts, *, preview: str | None = None) -> FixStatus:
+    return FixStatus(
+        summary=found.summary,
+        risk=found.risk,
+        files=[FileChange(path=p, added=a, removed=r) for p, a, r in found.files],
+        rollback=found.rollback,
+        proposal_ref=found.ref,
+        preview=preview,
+    )
+
+
+def _pushed(status: IncidentStatus, facts: Facts) -> IncidentStatus:
+    """Write down the revision that has just become the head: it is the fix from now on."""
+    found, known = facts.pushed, status.pull_request
+    if found is None or found.pushed_sha is None or known is None:
+        return status
+    answered = list(dict.fromkeys([*known.answered, *found.answers]))[-ANSWERED_LIMIT:]
     return status.evolve(
-        fix=FixStatus(
-            summary=found.summary,
-            risk=found.risk,
-            files=[FileChange(path=p, added=a, removed=r) for p, a, r in found.files],
-            rollback=found.rollback,
-            proposal_ref=found.ref,
-            preview=found.diff if dry else None,
-        )
+        pull_request=known.evolve(head_sha=found.pushed_sha, answered=answered),
+        fix=_fix_status(found.proposal),
     )
 
 
@@ -151,6 +168,7 @@ def _pull_request(status: IncidentStatus, facts: Facts) -> IncidentStatus:
             merge_sha=pull.merge_sha if pull.state is PullRequestState.MERGED else None,
             review_decision="ChangesRequested" if wants_changes(pull) else decision,
             checks=pull.required_checks.value,
+            answered=known.answered if known and mine else [],
         )
     )
 

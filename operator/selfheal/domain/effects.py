@@ -19,6 +19,9 @@ class EffectKind(enum.StrEnum):
     TRIAGE = "triage"  # intent and attempt
     ANALYSE = "analyse"  # intent and attempt; result in a document
     GENERATE_FIX = "generate-fix"  # intent and attempt; result in a document
+    REVISE = "revise"  # intent and attempt; result in a document
+    REAPPLY = "reapply"  # intent and attempt; result in a document
+    PUSH_REVISION = "push-revision"  # commit trailer of the branch's head
     PUSH_BRANCH = "push-branch"  # branch name and commit trailer
     OPEN_PULL_REQUEST = "open-pull-request"  # head branch and key in the body
     SAVE_PULL_REQUEST_MIRROR = "save-pull-request-mirror"  # decided from facts
@@ -37,6 +40,8 @@ NEEDS_INTENT = frozenset(
         EffectKind.TRIAGE,
         EffectKind.ANALYSE,
         EffectKind.GENERATE_FIX,
+        EffectKind.REVISE,
+        EffectKind.REAPPLY,
     }
 )
 """Effects without a natural key: an intent (and attempt) is saved before they are performed."""
@@ -45,6 +50,8 @@ OUTSIDE_WRITES = frozenset(EffectKind) - {
     EffectKind.TRIAGE,
     EffectKind.ANALYSE,
     EffectKind.GENERATE_FIX,
+    EffectKind.REVISE,
+    EffectKind.REAPPLY,
 }
 """Effects that change something outside our own kinds."""
 
@@ -73,11 +80,11 @@ class Effect:
     kind: EffectKind
     key: str
     to: Phase | None = None  # MOVE_TICKET
-    why: str = ""  # MOVE_TICKET, CLOSE_PULL_REQUEST, and what a comment adds
+    why: str = ""  # MOVE_TICKET, CLOSE_PULL_REQUEST, what a comment adds, kind of a revision
     milestone: Milestone | None = None  # COMMENT_TICKET, COMMENT_PULL_REQUEST
     number: int = 0  # pull request concerned
-    branch: str = ""  # DELETE_BRANCH, PUSH_BRANCH
-    sha: str = ""  # MERGE_PULL_REQUEST: the head that was approved
+    branch: str = ""  # DELETE_BRANCH, PUSH_BRANCH, PUSH_REVISION
+    sha: str = ""  # MERGE_PULL_REQUEST: the head that was approved; PUSH_REVISION: the head before
 
 
 def compute_key(

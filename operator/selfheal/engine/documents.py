@@ -11,7 +11,7 @@ from typing import Any
 from selfheal.api.classes import IncidentClass
 from selfheal.api.incident import Incident, IncidentStatus, TargetRef
 from selfheal.diagnosis.evidence import Bundle, Finding, Item, ItemKind
-from selfheal.domain.facts import CheckResult, DiagnosisFacts, ProposalFacts
+from selfheal.domain.facts import CheckResult, DiagnosisFacts, ProposalFacts, RevisionFacts
 
 MAX_BUNDLE_BYTES = 200_000
 """Uncompressed bound of the items kept with a diagnosis; the document itself is at most 64 KiB."""
@@ -125,6 +125,22 @@ def analysis_name(incident: Incident, uid: str, status: IncidentStatus, attempt:
 def proposal_name(incident: Incident, uid: str, status: IncidentStatus, attempt: int) -> str:
     """Return the name of a proposal's document."""
     return compute_name(incident, uid, run=status.run, step="fix", attempt=attempt)
+
+
+def revision_name(
+    incident: Incident, uid: str, status: IncidentStatus, kind: str, attempt: int
+) -> str:
+    """Return the name of a revision's document; ``kind``: revise or reapply."""
+    return compute_name(incident, uid, run=status.run, step=kind, attempt=attempt)
+
+
+def revision_from_json(content: Mapping[str, Any]) -> RevisionFacts:
+    """Read what a stored revision means for the state machine."""
+    return RevisionFacts(
+        proposal=proposal_facts_from_json(content["facts"]),
+        head_sha=content["head_sha"],
+        answers=tuple(review["id"] for review in content["reviews"]),
+    )
 
 
 def earlier_fixes(documents: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

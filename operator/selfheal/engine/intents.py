@@ -49,5 +49,7 @@ def _spend(attempts: Attempts, kind: EffectKind, attempt: int) -> Attempts:
         EffectKind.TRIAGE: "triage",
         EffectKind.ANALYSE: "analysis",
         EffectKind.GENERATE_FIX: "fix",
+        EffectKind.REVISE: "revision",
+        EffectKind.REAPPLY: "reapply",
     }
     return attempts.evolve(**{fields[kind]: attempt}) if kind in fields else attempts

@@ -11,6 +11,7 @@ from selfheal import redaction
 from selfheal.api.incident import DiagnosisStatus, Incident, IncidentStatus, Phase
 from selfheal.domain.effects import Milestone
 from selfheal.domain.facts import ProposalFacts
+from selfheal.engine import escaping
 
 DIFF_LIMIT = 6000
 """Characters of a diff in a comment; the pull request has the whole."""
@@ -188,7 +189,14 @@ def render_commit_message(summary: str, incident: Incident, status: IncidentStat
     """Return the commit message of a fix, without its trailer."""
     cause = status.diagnosis.cause if status.diagnosis else incident.spec.summary
     ticket = f"\n\nTicket: {status.ticket.key}" if status.ticket else ""
-    return redaction.redact_text(f"{summary}\n\n{cause}{ticket}")
+    text = f"{escaping.line(summary)}\n\n{escaping.line(cause)}{ticket}"
+    return redaction.redact_text(text)
+
+
+def render_pull_request_title(title: str, status: IncidentStatus) -> str:
+    """Return the title of a pull request: the ticket's key, and what the fix does."""
+    prefix = f"{status.ticket.key}: " if status.ticket else ""
+    return render_title(f"{prefix}{escaping.line(title)}")[:200]
 
 
 def _certainty(diagnosis: DiagnosisStatus | None) -> str:

@@ -15,7 +15,7 @@ from selfheal.api.policy import DeliveryStrategy
 from selfheal.diagnosis import registry
 from selfheal.domain import effects, errors, phases
 from selfheal.domain.facts import DuplicateFacts, PullRequestState, TicketFacts
-from selfheal.engine import documents, related
+from selfheal.engine import documents, related, revisions
 from selfheal.engine.context import Context
 from selfheal.engine.deps import require_code, require_tracker
 from selfheal.remediation import serialise
@@ -128,13 +128,21 @@ def compute_branch(context: Context) -> str:
 
 
 async def read_branch(context: Context) -> dict[str, Any]:
-    """Read the branch of the present attempt."""
+    """Read the branch of our pull request, before it is opened that of the present attempt."""
     if context.repository is None:
         return {"branch": None}
     code = require_code(context.systems)
+    known = context.status.pull_request
+    if known is not None and context.status.phase is not Phase.PR_CREATION_IN_PROGRESS:
+        return {"branch": await code.find_branch(known.repository, known.branch)}
     return {
         "branch": await code.find_branch(context.repository.repository, compute_branch(context))
     }
+
+
+async def read_revisions(context: Context) -> dict[str, Any]:
+    """Read the stored revisions of this run."""
+    return {"revisions": await revisions.read_stored(context)}
 
 
 async def read_pull_request(context: Context) -> dict[str, Any]:
@@ -298,6 +306,7 @@ READERS: Mapping[str, Reader] = {
     "proposal": read_proposal,
     "branch": read_branch,
     "pull_request": read_pull_request,
+    "revisions": read_revisions,
     "repository": read_repository,
     "delivery": read_delivery,
     "carries_change": read_carries_change,

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from selfheal.domain.effects import Effect, EffectKind
-from selfheal.engine import perform_analysis, perform_fix, perform_pull_request, perform_ticket
+from selfheal.engine import (
+    perform_analysis,
+    perform_fix,
+    perform_pull_request,
+    perform_revision,
+    perform_ticket,
+)
 from selfheal.engine.context import Context
 from selfheal.engine.outcome import Outcome
 
@@ -21,6 +27,9 @@ PERFORMERS: Mapping[EffectKind, Performer] = {
     EffectKind.TRIAGE: perform_analysis.triage,
     EffectKind.ANALYSE: perform_analysis.analyse,
     EffectKind.GENERATE_FIX: perform_fix.generate_fix,
+    EffectKind.REVISE: perform_revision.revise,
+    EffectKind.REAPPLY: perform_revision.revise,
+    EffectKind.PUSH_REVISION: perform_revision.push_revision,
     EffectKind.PUSH_BRANCH: perform_pull_request.push_branch,
     EffectKind.OPEN_PULL_REQUEST: perform_pull_request.open_pull_request,
     EffectKind.SAVE_PULL_REQUEST_MIRROR: perform_pull_request.save_mirror,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
-from typing import Any
 
 from selfheal import ports, redaction
 from selfheal.api.policy import RepositorySpec
@@ -12,12 +10,10 @@ from selfheal.domain import errors
 from selfheal.domain.effects import Effect
 from selfheal.domain.facts import PullRequestFacts
 from selfheal.domain.machine import mirrors
-from selfheal.engine import messages, observe
+from selfheal.engine import messages, observe, standing
 from selfheal.engine.context import Context
 from selfheal.engine.deps import require_code
 from selfheal.engine.outcome import Outcome
-from selfheal.remediation import serialise
-from selfheal.remediation.edits import Proposal
 
 HOUR = dt.timedelta(hours=1)
 
@@ -30,18 +26,10 @@ def _mapped(context: Context) -> RepositorySpec:
     return context.repository
 
 
-async def _stored(context: Context) -> tuple[Proposal, Mapping[str, Any]]:
-    ref = context.status.fix.proposal_ref if context.status.fix else None
-    found = await context.deps.store.find_document(context.namespace, ref) if ref else None
-    if found is None or "proposal" not in found.content:
-        raise errors.HandOver("ProposalMissing", f"The stored proposal {ref} is gone.")
-    return serialise.proposal_from_json(found.content["proposal"]), found.content
-
-
 async def push_branch(context: Context, effect: Effect) -> Outcome:
     """Create the branch with one commit, or adopt the one that carries our key."""
     mapped = _mapped(context)
-    proposal, content = await _stored(context)
+    proposal, content = await standing.read_proposal(context)
     branch = await require_code(context.systems).ensure_branch(
         mapped.repository,
         effect.branch,
@@ -56,7 +44,7 @@ async def push_branch(context: Context, effect: Effect) -> Outcome:
 async def open_pull_request(context: Context, effect: Effect) -> Outcome:
     """Open the pull request, or adopt the one that carries our key."""
     mapped = _mapped(context)
-    proposal, content = await _stored(context)
+    proposal, content = await standing.read_proposal(context)
     text = await context.systems.crew.describe_pull_request(
         proposal_summary=proposal.summary,
         diff=proposal.diff,
@@ -64,8 +52,6 @@ async def open_pull_request(context: Context, effect: Effect) -> Outcome:
         explanation=content.get("explanation", ""),
         spent=context.status.usage,
     )
-    ticket = context.status.ticket
-    prefix = f"{ticket.key}: " if ticket else ""
     title = text.answer.title if text.answer is not None else proposal.summary
     body = messages.render_pull_request(
         context.incident,
@@ -86,7 +72,7 @@ async def open_pull_request(context: Context, effect: Effect) -> Outcome:
             repository=mapped.repository,
             base=mapped.branch,
             branch=effect.branch,
-            title=messages.render_title(f"{prefix}{title}")[:200],
+            title=messages.render_pull_request_title(title, context.status),
             body=body,
             key=observe.pull_request_key(context),
             labels=tuple(spec.labels),
@@ -190,7 +176,7 @@ async def open_revert(context: Context, effect: Effect) -> Outcome:
     """Propose to take a merged fix back, where nobody has changed its files since."""
     mapped = _mapped(context)
     code = require_code(context.systems)
-    proposal, content = await _stored(context)
+    proposal, content = await standing.read_proposal(context)
     base = await code.get_branch_sha(mapped.repository, mapped.branch)
     tree = await code.get_tree(mapped.repository, base, mapped.path)
     for path, text in proposal.files.items():

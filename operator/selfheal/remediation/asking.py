@@ -130,8 +130,8 @@ def _below(edit: Edit, path: tuple[str | int, ...], value: Any) -> Iterator[_Lea
 def with_value(proposal: Proposal, asked: Asked, *, files: Mapping[str, bytes]) -> Proposal:
     """Return the fix with the value that was asked for, at the places that it sets already.
 
-    Refusal ``NotPartOfFix`` where it sets none. A request that the fix keeps equal to its limit
-    goes with it.
+    Refusal ``NotPartOfFix`` where it sets none, ``AgainstFix`` where the value would undo it. A
+    request that the fix keeps equal to its limit goes with it.
     """
     leaves = [
         leaf
@@ -145,6 +145,8 @@ def with_value(proposal: Proposal, asked: Asked, *, files: Mapping[str, bytes]) 
             "NotPartOfFix",
             f"{asked.value} is asked for, but the fix sets no {asked.resource} value of that kind.",
         )
+    for leaf in named:
+        _check_direction(leaf, asked.value)
     same = {_amount(leaf.value) for leaf in named}
     meant = [leaf for leaf in leaves if leaf in named or _amount(leaf.value) in same]
     edits = tuple(_set(edit, meant, asked.value) for edit in proposal.edits)
@@ -160,6 +162,18 @@ def with_value(proposal: Proposal, asked: Asked, *, files: Mapping[str, bytes]) 
         arithmetic=f"A reviewer asked for {asked.value} in place of {before}. Before that: "
         f"{proposal.arithmetic}",
     )
+
+
+def _check_direction(leaf: _Leaf, value: str) -> None:
+    """Refuse what would undo the fix: a raise stays a raise."""
+    old, new, wanted = (_amount(one) for one in (leaf.edit.old, leaf.value, value))
+    if isinstance(old, str) or isinstance(new, str) or isinstance(wanted, str):
+        return  # nothing stood there, so there is no direction
+    if (new > old) is not (wanted > old) or wanted == old:
+        raise Refusal(
+            "AgainstFix",
+            f"{value} is asked for, but the fix goes from {leaf.edit.old} the other way.",
+        )
 
 
 def _of(leaves: Sequence[_Leaf], part: str) -> list[_Leaf]:

@@ -252,7 +252,7 @@ def check(*, holds: bool, final: bool = False, name: str = "check-0") -> CheckRe
     return CheckResult(name=name, holds=holds, message="seen", final=final)
 
 
-ALL = ["target", "ticket", "workload", "diagnosis", "proposal", "branch", "revert", "pull_request", "repository", "delivery", "carries_change", "checks", "duplicate", "leftovers", "adoption_refused"]
+ALL = ["target", "ticket", "workload", "diagnosis", "proposal", "branch", "revert", "pull_request", "repository", "delivery", "carries_change", "checks", "duplicate", "leftovers", "adoption_refused", "revisions"]
 
 
 def facts(*, hide: tuple[str, ...] = (), **changes: Any) -> Facts:

@@ -146,6 +146,16 @@ def test_what_the_fix_does_not_set_is_refused() -> None:
         assert caught.value.reason == "NotPartOfFix"
 
 
+@pytest.mark.parametrize("value", ["32Mi", "60Mi"])
+def test_a_value_that_would_undo_the_fix_is_refused(value: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        change(FIX, f"use {value}")
+    assert caught.value.reason == "AgainstFix"
+    lower = proposal(edit("requests", "memory", old="4Gi", new="1Gi"))
+    with pytest.raises(Refusal):
+        asking.with_value(lower, asking.Asked(resource="memory", value="4Gi"), files={FILE: TEXT})
+
+
 def test_another_known_fix_is_named_by_its_value() -> None:
     older, newer = (
         proposal(edit("image", old="shop:1.4.2", new=f"registry.example:5000/shop:{tag}"))

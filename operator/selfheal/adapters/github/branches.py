@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from selfheal.adapters.github import errors as translation
-from selfheal.adapters.github import marks, repositories, session, source
+from selfheal.adapters.github import marks, queries, repositories, session, source
 from selfheal.domain import errors, facts
 
 _WRITE = "contents: write"
@@ -67,6 +67,65 @@ def ensure(
             raise errors.Conflict(f"branch {name} was there and is gone again") from exc
         raise
     return facts.BranchFacts(name=name, sha=sha, effect_key=key)
+
+
+def push(
+    api: session.Api,
+    repository: str,
+    name: str,
+    *,
+    head_sha: str,
+    parent_sha: str,
+    files: Mapping[str, bytes | None],
+    message: str,
+    key: str,
+) -> facts.BranchFacts:
+    """Put one commit on ``parent_sha`` and move the branch to it, or adopt a head with our key.
+
+    Onto the head itself the branch moves forward, which GitHub refuses once the head has moved;
+    onto another base only GraphQL's updateRefs compares the head before it forces:
+    https://docs.github.com/en/graphql/reference/mutations#updaterefs
+    """
+    there = find(api, repository, name)
+    if there is None:
+        raise errors.Conflict(f"branch {name} is gone")
+    if there.effect_key == key:
+        return there
+    if there.sha != head_sha:
+        raise errors.Conflict(f"the head of branch {name} has moved to {there.sha}")
+    try:
+        sha = _commit(api, repository, parent_sha, files, marks.with_trailer(message, key))
+        if parent_sha == head_sha:
+            path = f"/repos/{repository}/git/refs/heads/{session.quote(name)}"
+            api.send("PATCH", path, {"sha": sha, "force": False})
+        else:
+            _force(api, repository, name, before=head_sha, after=sha)
+    except errors.NotFound as exc:
+        raise repositories.not_visible(repository, _WRITE) from exc
+    except translation.RefusedError as exc:
+        if exc.says("not a fast forward", "does not exist") or _has_moved(
+            api, repository, name, head_sha
+        ):
+            raise errors.Conflict(f"the head of branch {name} has moved") from exc
+        raise
+    return facts.BranchFacts(name=name, sha=sha, effect_key=key)
+
+
+def _force(api: session.Api, repository: str, name: str, *, before: str, after: str) -> None:
+    update = {"name": f"refs/heads/{name}", "beforeOid": before, "afterOid": after, "force": True}
+    api.mutate(
+        queries.UPDATE_REFS,
+        {"input": {"repositoryId": _node_id(api, repository), "refUpdates": [update]}},
+    )
+
+
+def _node_id(api: session.Api, repository: str) -> str:
+    return str(api.get(f"/repos/{repository}")["node_id"])
+
+
+def _has_moved(api: session.Api, repository: str, name: str, sha: str) -> bool:
+    there = find(api, repository, name)
+    return there is None or there.sha != sha
 
 
 def names(api: session.Api, repository: str, prefix: str) -> Sequence[str]:

@@ -84,6 +84,22 @@ def answer_text(data: Any) -> str:
     return "; ".join(parts)[:500]
 
 
+def from_graphql(fault: Mapping[str, Any], headers: Mapping[str, Any]) -> Exception:
+    """Return our error for one error of a GraphQL answer."""
+    text = answer_text(fault)
+    kind = fault.get("type")
+    if kind == "RATE_LIMITED":
+        wait = retry_after({key.lower(): str(value) for key, value in headers.items()})
+        return errors.RateLimited(
+            f"GitHub asks to slow down: {text}", system=SYSTEM, retry_after=wait
+        )
+    if kind in ("FORBIDDEN", "INSUFFICIENT_SCOPES"):
+        return errors.Forbidden(_forbidden(text, {}), system=SYSTEM)
+    if kind == "NOT_FOUND":
+        return errors.NotFound(f"GitHub: {text}")
+    return RefusedError(200, text)
+
+
 def _from_answer(exc: github.GithubException, *, writing: bool) -> Exception:
     status, text = exc.status, answer_text(exc.data)
     headers = {key.lower(): str(value) for key, value in (exc.headers or {}).items()}

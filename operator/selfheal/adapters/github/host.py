@@ -103,6 +103,31 @@ class GitHubCodeHost:
             )
         )
 
+    async def push_revision(
+        self,
+        repository: str,
+        name: str,
+        *,
+        head_sha: str,
+        parent_sha: str,
+        files: Mapping[str, bytes | None],
+        message: str,
+        key: str,
+    ) -> facts.BranchFacts:
+        """Move a branch of ours by one commit, only while its head is the one we know."""
+        return await self._session.write(
+            lambda api: branches.push(
+                api,
+                repository,
+                name,
+                head_sha=head_sha,
+                parent_sha=parent_sha,
+                files=files,
+                message=message,
+                key=key,
+            )
+        )
+
     async def list_branches(self, repository: str, prefix: str) -> Sequence[str]:
         """Return names of branches that begin with prefix."""
         return await self._session.read(lambda api: branches.names(api, repository, prefix))
@@ -156,6 +181,17 @@ class GitHubCodeHost:
                 api, pull, label=label, status_block=status_block, known=self._labels
             )
         )
+
+    async def save_pull_request_title(self, repository: str, number: int, *, title: str) -> None:
+        """Set the title; nothing is written when it stands."""
+        await self._session.write(lambda api: pulls.save_title(api, repository, number, title))
+
+    async def ask_review(self, repository: str, number: int, *, logins: Sequence[str]) -> None:
+        """Ask people to review again."""
+        if logins:
+            await self._session.write(
+                lambda api: pulls.ask_reviewers(api, repository, number, logins)
+            )
 
     async def ensure_pull_request_comment(
         self, repository: str, number: int, *, marker: str, body: str

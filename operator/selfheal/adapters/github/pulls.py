@@ -129,6 +129,16 @@ def ensure_comment(
         raise repositories.not_visible(repository, _WRITE) from exc
 
 
+def save_title(api: session.Api, repository: str, number: int, title: str) -> None:
+    """Set the title where it is another one."""
+    path = f"/repos/{repository}/pulls/{number}"
+    try:
+        if api.get(path)["title"] != title:
+            api.send("PATCH", path, {"title": title})
+    except errors.NotFound as exc:
+        raise repositories.not_visible(repository, _WRITE) from exc
+
+
 def merge(api: session.Api, pull: facts.PullRequestFacts, *, sha: str, method: str) -> str:
     """Merge if the head still is ``sha``; return the merge commit, also when merged already.
 
@@ -213,21 +223,24 @@ def _complete(api: session.Api, draft: ports.PullRequestDraft, number: int) -> N
         api.send("POST", f"{issue}/labels", {"labels": missing})
     asked = pull["requested_reviewers"] or pull.get("requested_teams")
     if draft.reviewers and not asked:
-        _ask_reviewers(api, draft, number)
+        path = f"/repos/{draft.repository}/pulls/{number}"
+        if list(api.pages(f"{path}/reviews", limit=1)):
+            return  # who has reviewed is no longer among the requested
+        ask_reviewers(api, draft.repository, number, draft.reviewers)
 
 
-def _ask_reviewers(api: session.Api, draft: ports.PullRequestDraft, number: int) -> None:
+def ask_reviewers(api: session.Api, repository: str, number: int, names: Sequence[str]) -> None:
     """Ask people and ``org/team``; one who may not review is no reason to fail."""
-    path = f"/repos/{draft.repository}/pulls/{number}"
-    if list(api.pages(f"{path}/reviews", limit=1)):
-        return  # who has reviewed is no longer among the requested
-    people = [name for name in draft.reviewers if "/" not in name]
-    teams = [name.partition("/")[2] for name in draft.reviewers if "/" in name]
+    people = [name for name in names if "/" not in name]
+    teams = [name.partition("/")[2] for name in names if "/" in name]
     body = {"reviewers": people, "team_reviewers": teams}
+    path = f"/repos/{repository}/pulls/{number}/requested_reviewers"
     try:
-        api.send("POST", f"{path}/requested_reviewers", {k: v for k, v in body.items() if v})
+        api.send("POST", path, {k: v for k, v in body.items() if v})
+    except errors.NotFound as exc:
+        raise repositories.not_visible(repository, _WRITE) from exc
     except translation.RefusedError as exc:
-        _LOG.warning("reviewers of %s#%d refused: %s", draft.repository, number, exc.text)
+        _LOG.warning("reviewers of %s#%d refused: %s", repository, number, exc.text)
 
 
 def _ensure_label(api: session.Api, repository: str, label: str) -> None:

@@ -19,15 +19,24 @@ _PERSON = "User"
 _GHOST = "ghost"  # how GitHub shows an account that was deleted
 
 _FIELDS = """number url state isDraft merged mergedAt mergeCommit{oid} headRefOid headRefName
-baseRefName mergeable mergeStateStatus reviewDecision author{login} mergedBy{login} closedAt body
+baseRefName mergeable mergeStateStatus isInMergeQueue reviewDecision author{login}
+mergedBy{login} closedAt body
 labels(first:50){nodes{name}}
-reviews(last:50){nodes{state author{login __typename} commit{oid} submittedAt body}}
+reviews(last:50){nodes{id url state author{login __typename} commit{oid} submittedAt body
+comments(first:20){nodes{body}}}}
 reviewRequests(first:20){nodes{requestedReviewer{... on User{login}}}}
 comments(last:50){totalCount nodes{author{login __typename}}}
 assignees(first:20){nodes{login}}
 commits(last:1){nodes{commit{oid statusCheckRollup{state contexts(first:100){nodes{__typename
 ... on CheckRun{name status conclusion isRequired(pullRequestNumber:NUMBER)}
 ... on StatusContext{context state isRequired(pullRequestNumber:NUMBER)}}}}}}}"""
+
+UPDATE_REFS = """mutation($input: UpdateRefsInput!) {
+updateRefs(input: $input) { clientMutationId }
+}"""
+ENQUEUE = """mutation($input: EnqueuePullRequestInput!) {
+enqueuePullRequest(input: $input) { mergeQueueEntry { state } }
+}"""
 
 _MERGEABLE = {"MERGEABLE": True, "CONFLICTING": False}
 _STATES = {
@@ -159,6 +168,8 @@ def _pull(
         ),
         required_checks=checks_state(_contexts(node), required),
         review_decision=node["reviewDecision"] or None,
+        behind=node["mergeStateStatus"] == "BEHIND",
+        queued=bool(node["isInMergeQueue"]),
     )
 
 
@@ -171,6 +182,9 @@ def _review(node: Mapping[str, Any], ours: frozenset[str]) -> facts.Review:
         sha=(node["commit"] or {}).get("oid") or "",
         at=dt.datetime.fromisoformat(node["submittedAt"]),
         body=node["body"] or "",
+        id=node["id"],
+        url=node["url"],
+        comments=tuple(comment["body"] or "" for comment in _nodes(node["comments"])),
     )
 
 

@@ -107,17 +107,34 @@ class Api:
                 "POST", requester.graphql_url, input={"query": query, "variables": {}}
             )
             data, faults = answer.get("data") or {}, answer.get("errors") or []
-            if any(fault.get("type") == "RATE_LIMITED" for fault in faults):
-                wait = translation.retry_after({k.lower(): str(v) for k, v in headers.items()})
-                raise errors.RateLimited(
-                    "GitHub asks to slow down", system=translation.SYSTEM, retry_after=wait
-                )
+            limited = [fault for fault in faults if fault.get("type") == "RATE_LIMITED"]
+            if limited:
+                raise translation.from_graphql(limited[0], headers)
             if not data:
                 text = translation.answer_text(faults[0] if faults else answer)
                 raise errors.Transient(f"GraphQL read failed: {text}", system=translation.SYSTEM)
         except Exception as exc:
             raise translation.translate(exc, writing=False) from exc
         return data, faults
+
+    def mutate(self, query: str, variables: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Write once by GraphQL; ``RefusedError`` where GitHub refuses it, Forbidden without right.
+
+        Errors: https://docs.github.com/en/graphql/guides/using-graphql-clients#handling-errors
+        """
+        self._call.begin_write()
+        requester = self._client.requester
+        try:
+            headers, answer = requester.requestJsonAndCheck(
+                "POST", requester.graphql_url, input={"query": query, "variables": variables}
+            )
+        except Exception as exc:
+            raise translation.translate(exc, writing=True) from exc
+        faults = answer.get("errors") or []
+        if faults:
+            raise translation.from_graphql(faults[0], headers)
+        data: Mapping[str, Any] = answer["data"]
+        return data
 
     def send(self, verb: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Write once; ``RefusedError`` on 405 and 422, NotFound on 404."""

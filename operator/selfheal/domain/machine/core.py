@@ -10,11 +10,22 @@ from selfheal.domain import clock
 from selfheal.domain.decisions import Act, Advance, Decision, Escalate, Stall, Wait
 from selfheal.domain.effects import EffectKind, Milestone
 from selfheal.domain.facts import PullRequestState
-from selfheal.domain.machine import analysis, delivery, ending, fixing, recovery, review
+from selfheal.domain.machine import (
+    analysis,
+    delivery,
+    ending,
+    fixing,
+    merging,
+    opening,
+    recovery,
+    review,
+)
 from selfheal.domain.machine.mirrors import mirror_pull_request, mirror_ticket
 from selfheal.domain.view import View
 
-LONG_RUNS = frozenset({EffectKind.ANALYSE, EffectKind.GENERATE_FIX})
+LONG_RUNS = frozenset(
+    {EffectKind.ANALYSE, EffectKind.GENERATE_FIX, EffectKind.REVISE, EffectKind.REAPPLY}
+)
 
 LOOKS_FOR_LEFTOVERS = dt.timedelta(minutes=30)
 """How long after the end pull requests of earlier runs are looked for."""
@@ -30,10 +41,10 @@ RULES: Mapping[Phase, Rule] = {
     Phase.ANALYSIS_COMPLETE: fixing.analysed,
     Phase.FIX_GENERATION_IN_PROGRESS: fixing.generating,
     Phase.FIX_GENERATED: fixing.generated,
-    Phase.PR_CREATION_IN_PROGRESS: review.creating,
+    Phase.PR_CREATION_IN_PROGRESS: opening.creating,
     Phase.PR_CREATED: review.created,
     Phase.PR_UNDER_REVIEW: review.reviewing,
-    Phase.PR_APPROVED: review.approved,
+    Phase.PR_APPROVED: merging.approved,
     Phase.PR_MERGED: delivery.merged,
     Phase.DEPLOYMENT_IN_PROGRESS: delivery.deploying,
     Phase.DEPLOYMENT_COMPLETE: delivery.deployed,
@@ -172,7 +183,7 @@ def _close_earlier(view: View) -> Decision | None:
     recent = clock.compute_elapsed(view.status.clock, view.now) < LOOKS_FOR_LEFTOVERS
     if view.status.run == 1 or view.repository is None or not recent:
         return None
-    return review.close_leftovers(view, keep=None)
+    return opening.close_leftovers(view, keep=None)
 
 
 def check_target_gone(view: View) -> Decision | None:

@@ -6,11 +6,11 @@ from selfheal.api.incident import Phase
 from selfheal.domain.decisions import Advance, Decision, Wait
 from selfheal.domain.effects import Milestone
 from selfheal.domain.facts import PullRequestState
-from selfheal.domain.machine.review import is_approved
+from selfheal.domain.machine.verdicts import is_approved
 from selfheal.domain.view import View
 
 REVIEW_REASONS = frozenset(
-    {"ChangesRequested", "ClosedUnmerged", "NotMergeable", "Timeout", "ForeignPush"}
+    {"ChangesRequested", "ChecksFailed", "ClosedUnmerged", "NotMergeable", "Timeout", "ForeignPush"}
 )
 """Hand-overs after which a person's approval or merge brings the incident back by itself."""
 

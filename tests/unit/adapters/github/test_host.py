@@ -325,7 +325,7 @@ def draft(**changes: Any) -> ports.PullRequestDraft:
 
 NODE = {
     "number": 7, "url": "u", "state": "OPEN", "isDraft": False, "mergeCommit": None, "headRefOid": "h1",
-    "headRefName": "x", "baseRefName": "main", "mergeable": "UNKNOWN", "reviewDecision": None,
+    "headRefName": "x", "baseRefName": "main", "mergeable": "UNKNOWN", "reviewDecision": None, "mergeStateStatus": "CLEAN", "isInMergeQueue": False,
     "author": {"login": "op"}, "mergedBy": None, "body": "b", "labels": {"nodes": []}, "reviews": {"nodes": []},
     "reviewRequests": {"nodes": []}, "comments": {"nodes": []}, "assignees": {"nodes": []}, "commits": {"nodes": []},
 }  # fmt: skip

@@ -29,6 +29,7 @@ def node(**changes: Any) -> dict[str, Any]:
         "baseRefName": "main",
         "mergeable": "MERGEABLE",
         "mergeStateStatus": "CLEAN",
+        "isInMergeQueue": False,
         "reviewDecision": None,
         "author": {"login": "op"},
         "mergedBy": None,
@@ -58,6 +59,9 @@ def review(state: str, author: dict[str, str] | None, **changes: Any) -> dict[st
         "author": author,
         "commit": {"oid": "h1"},
         "submittedAt": "2026-11-23T05:00:00Z",
+        "id": "PRR_1",
+        "url": "https://github.example/review/1",
+        "comments": {"nodes": [{"body": "at a line"}]},
         "body": "t",
     }
     return {**base, **changes}
