@@ -91,6 +91,26 @@ class FixChoice(Answer):
     risk_reason: str
 
 
+_Code = Annotated[str, pydantic.StringConstraints(max_length=20_000)]
+
+
+class CodeHunk(Answer):
+    """One replacement in one file of the application."""
+
+    path: _Line = Field(description="Path of the file, exactly as given.")
+    search: _Code = Field(description="Text that stands in the file exactly once, copied from it.")
+    replace: _Code = Field(description="What stands there instead.")
+    reason: _Line = Field(description="One sentence.")
+
+
+class CodeAnswer(Answer):
+    """An edit of the application's code; no hunk where none is right."""
+
+    hunks: list[CodeHunk] = Field(description="At most four; empty if no small edit is right.")
+    rationale: _Prose = Field(description="In two sentences: why this mends it.")
+    risk_reason: _Line = Field(description="What could go wrong with it.")
+
+
 class PullRequestText(Answer):
     """Title and prose of a pull request."""
 
@@ -154,6 +174,7 @@ TYPES: Mapping[Stage, type[Answer]] = {
     Stage.TRIAGE: TriageAnswer,
     Stage.ANALYSIS: Analysis,
     Stage.FIX: FixAnswer,
+    Stage.CODE: CodeAnswer,
     Stage.PULL_REQUEST: PullRequestText,
     Stage.REVIEW: CommentClasses,
     Stage.DEPLOYMENT: DeploymentReport,

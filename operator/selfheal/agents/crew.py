@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from selfheal import ports
-from selfheal.agents import answers, checks, prompts, stage_run, tools
+from selfheal.agents import answers, checks, coding, prompts, stage_run, tools
 from selfheal.agents.answers import (
     Analysis,
+    CodeAnswer,
     CommentClasses,
     DeploymentReport,
     FixChoice,
@@ -33,6 +34,7 @@ from selfheal.remediation.edits import Proposal
 __all__ = [
     "AgentResult",
     "Analysis",
+    "CodeAnswer",
     "CommentClasses",
     "Crew",
     "DeploymentReport",
@@ -188,6 +190,17 @@ class Crew:
             lambda answer: checks.finish_fix(answer, proposals),
             none="Code Fix Generator finds no proposal right; the rules' first one stands",
         )
+
+    async def write_code(self, task: coding.CodeTask, *, spent: Usage) -> AgentResult[CodeAnswer]:
+        """Code Fix Generator: hunks for the application's code; see coding.write.
+
+        Nobody is asked where the namespace's logs may not go to the model: the trace is of them.
+        """
+        if self._model is None or not self._consent:
+            return AgentResult.none()
+        context = {_ANALYSIS: task.finding.cause}
+        material = self._material(coding.render(task), bundle=task.bundle, context=context)
+        return await coding.write(self._office, task, material, spent=spent)
 
     async def describe_pull_request(
         self,

@@ -12,6 +12,7 @@ class Stage(enum.StrEnum):
     TRIAGE = "triage"
     ANALYSIS = "analysis"
     FIX = "fix"
+    CODE = "code"
     PULL_REQUEST = "pull_request"
     REVIEW = "review"
     DEPLOYMENT = "deployment"
@@ -22,6 +23,7 @@ PRINCIPALS: Mapping[Stage, str] = {
     Stage.TRIAGE: "triage_incident",
     Stage.ANALYSIS: "analyze_root_cause",
     Stage.FIX: "generate_fix",
+    Stage.CODE: "write_code_fix",
     Stage.PULL_REQUEST: "create_pull_request",
     Stage.REVIEW: "classify_review",
     Stage.DEPLOYMENT: "monitor_deployment",
@@ -30,6 +32,7 @@ STAGE_AGENTS: Mapping[Stage, str] = {
     Stage.TRIAGE: "jira_monitor",
     Stage.ANALYSIS: "root_cause_analyzer",
     Stage.FIX: "code_fix_generator",
+    Stage.CODE: "code_fix_generator",
     Stage.PULL_REQUEST: "pr_manager",
     Stage.REVIEW: "pr_manager",
     Stage.DEPLOYMENT: "deployment_monitor",

@@ -16,7 +16,7 @@ from tests.unit.agents.case import (
     build_proposal,
 )
 
-from selfheal.agents import answers, checks
+from selfheal.agents import answers, checks, coding
 from selfheal.agents import config as agents_config
 from selfheal.agents.tools import Scope
 from selfheal.api import policy
@@ -439,3 +439,42 @@ def test_what_the_model_reads_stands_beside_a_rule_that_rests_on_one_observation
     kept = checks.settle([sure], answer).finding
     assert kept is not None
     assert kept.cause == sure.cause
+
+
+# --- Code Fix Generator, writing code -------------------------------------------------------------
+
+HUNK = {"path": "app/price.py", "search": "return 1 / n", "replace": "return 1 / n if n else 0", "reason": "n may be 0"}
+CODE = {"hunks": [HUNK], "rationale": "It divides by the number of items.", "risk_reason": "an empty order costs 0"}
+
+
+async def write_code(crew, judge=lambda hunks: None):
+    task = coding.CodeTask(
+        finding=build_finding(), bundle=build_bundle(), trace="ZeroDivisionError at app/price.py:2",
+        excerpts={"app/price.py": "    2> return 1 / n"}, judge=judge,
+    )  # fmt: skip
+    return await crew.write_code(task, spent=NO_USAGE)
+
+
+async def test_code_fix_generator_writes_hunks(build_crew: Build, model: ScriptedModel) -> None:
+    model.add(say(CODE))
+    answer = (await write_code(build_crew())).answer
+    assert [hunk.model_dump() for hunk in answer.hunks] == [HUNK]
+    assert "ZeroDivisionError" in model.asked[0].text
+    assert "code of app/price.py" in model.asked[0].text
+
+
+async def test_code_fix_generator_may_mend_what_code_refuses_once(build_crew: Build, model: ScriptedModel) -> None:
+    model.add(say(CODE), say(CODE | {"hunks": [HUNK | {"search": "return 1"}]}))
+    result = await write_code(build_crew(), judge=lambda hunks: None if hunks[0].search == "return 1" else "HunkNotFound")
+    assert result.answer.hunks[0].search == "return 1"
+    assert "HunkNotFound" in model.asked[1].text
+
+
+async def test_code_fix_generator_may_give_no_hunk(build_crew: Build, model: ScriptedModel) -> None:
+    model.add(say(CODE | {"hunks": []}))
+    assert (await write_code(build_crew(), judge=lambda hunks: "never")).answer.hunks == []
+
+
+async def test_no_code_is_written_where_logs_may_not_be_shown(build_crew: Build, model: ScriptedModel) -> None:
+    assert (await write_code(build_crew(consent=False))).answer is None
+    assert model.asked == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from selfheal.agents import answers, stages
 from selfheal.agents.config import model
 
-_OPTIONAL = frozenset({stages.Stage.REVIEW})
+_OPTIONAL = frozenset({stages.Stage.REVIEW, stages.Stage.CODE})
 _ORDER = tuple(stages.Stage)
 
 
