@@ -334,7 +334,13 @@ class CodeHost(Protocol):
     async def merge_pull_request(
         self, pull: facts.PullRequestFacts, *, sha: str, method: str
     ) -> str:
-        """Merge if the head still is ``sha`` (Conflict if not); return the merge commit."""
+        """Merge if the head still is ``sha`` (Conflict if not); return the merge commit.
+
+        Where the repository merges by a queue: put it there, and Waiting.
+        """
+
+    async def leave_merge_queue(self, repository: str, number: int) -> None:
+        """Take it out of the merge queue; one that is in none is fine."""
 
     async def close_pull_request(self, repository: str, number: int) -> None:
         """Close; closed already is fine."""
@@ -392,6 +398,9 @@ class Registry(Protocol):
 
     async def list_tags(self, image: str) -> Item | None:
         """Return a TAGS item for the repository of an image reference; None where it may not be asked."""
+
+    async def get_labels(self, image: str) -> Mapping[str, str] | None:
+        """Return the labels of an image's configuration; None where they cannot be known. Repeatable."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -223,6 +223,20 @@ class PullRequestSpec(meta.Model):
     revisions: int = Field(default=2, description="Revisions at the most.", ge=0)
 
 
+class ApplicationSpec(meta.Model):
+    """Where the code stands that the images of a mapping's namespaces are built from."""
+
+    repository: str | None = Field(
+        default=None,
+        description="owner/name; absent: the mapping's own repository.",
+        pattern="^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$",
+    )
+    branch: str | None = Field(
+        default=None, description="Branch that images are built from; absent: the mapping's."
+    )
+    path: str = Field(default="", description="Folder with the code; empty: the root.")
+
+
 class RepositorySpec(meta.Model):
     """One mapping from namespaces to a repository."""
 
@@ -230,6 +244,9 @@ class RepositorySpec(meta.Model):
     repository: str = Field(description="owner/name.", pattern="^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")
     branch: str = Field(default="main", description="Branch that is delivered.")
     path: str = Field(default="", description="Folder with the manifests; empty: the root.")
+    application: ApplicationSpec | None = Field(
+        default=None, description="Code that a fix may edit; absent: code is never edited."
+    )
     deployment: DeploymentSpec = Field(
         default=DeploymentSpec(), description="How merged commits are delivered."
     )

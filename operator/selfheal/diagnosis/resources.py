@@ -22,7 +22,7 @@ LEAST_SHARE = 0.1
 start, and a start that was throttled says nothing about now."""
 
 MOST_HELD_BACK = 0.9
-"""Share of its life from which the rest is too little to reckon with."""
+"""Share of its life that counts as held back at the most: the estimate is ten times what it got."""
 
 PERIOD = 0.1
 """Seconds of a period of the kernel's CPU controller (cpu.cfs_period_us as the kubelet sets it)."""
@@ -41,13 +41,13 @@ def _need(counted: Mapping[str, Any]) -> dict[str, float]:
     """Return the cores that it would use unlimited: CPU time over the time that it was let run.
 
     A program with one busy thread runs, is held back or waits for something else. Several threads
-    that are held back at once count more than the time that passes: then nothing is returned.
+    that are held back at once count more than the time that passes: the estimate is bounded.
     """
     used, lived = counted.get("cpuUsedSeconds"), counted.get("livedSeconds")
     held_back = counted.get("cpuThrottledSeconds")
-    if not used or not lived or held_back is None or held_back > MOST_HELD_BACK * lived:
+    if not used or not lived or held_back is None:
         return {}
-    return {"need": round(used / (lived - held_back), 3)}
+    return {"need": round(used / (lived - min(held_back, MOST_HELD_BACK * lived)), 3)}
 
 
 def find_throttling(reading: Reading) -> Iterator[Finding]:

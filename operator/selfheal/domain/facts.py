@@ -288,6 +288,7 @@ class ProposalFacts:
     base_sha: str
     refused: str | None = None  # reason a guard, comparison or dry run refused it
     refused_reason: str | None = None
+    code: bool = False  # it edits the application's code, not manifests
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,21 @@ def find_repository(
     return None
 
 
+def find_application(repository: RepositorySpec) -> RepositorySpec | None:
+    """Return a mapping as it is for the code of its applications; None: code is never edited.
+
+    Rules of pull requests, merges and delivery are those of the mapping.
+    """
+    code = repository.application
+    if code is None:
+        return None
+    return repository.evolve(
+        repository=code.repository or repository.repository,
+        branch=code.branch or repository.branch,
+        path=code.path,
+    )
+
+
 def check_policy(spec: PolicySpec) -> list[str]:
     """Return what is wrong with a policy, each with its exact field; empty: it can be used."""
     problems = list(phases.check_statuses(spec.tracker.statuses))

@@ -95,7 +95,7 @@ def test_throttling_is_a_share_of_enough_periods(throttled: int, periods: int, c
 
 @pytest.mark.parametrize(
     ("used", "held_back", "lived", "need"),
-    [(3.9, 74.0, 100.0, 0.15), (3.9, 91.0, 100.0, None), (None, 74.0, 100.0, None), (3.9, 74.0, None, None), (3.9, None, 100.0, None)],
+    [(3.9, 74.0, 100.0, 0.15), (3.9, 191.0, 100.0, 0.39), (None, 74.0, 100.0, None), (3.9, 74.0, None, None), (3.9, None, 100.0, None)],
 )
 def test_what_a_throttled_container_would_have_used(
     used: float | None, held_back: float | None, lived: float | None, need: float | None

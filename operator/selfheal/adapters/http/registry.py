@@ -1,4 +1,4 @@
-"""The port ``Registry``: tags of image repositories by the OCI distribution API.
+"""The port ``Registry``: tags and labels of images by the OCI distribution API.
 
 https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-tags and, for the
 handshake, https://distribution.github.io/distribution/spec/auth/token/.
@@ -22,6 +22,14 @@ from selfheal.diagnosis.evidence import Item, ItemKind
 
 DEADLINE = 10.0  # seconds for one repository, handshake and all pages included
 PAGE = 1000
+_MANIFESTS = ", ".join(
+    (
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+    )
+)
 MAX_PAGES = 5
 MAX_BYTES = 4 * 1024 * 1024
 # Docker Hub's API does not live under the name that stands in references.
@@ -91,16 +99,11 @@ class OciRegistry:
         return Item(id=f"tags/{found.repository}", kind=ItemKind.TAGS, value=value)
 
     async def _list(self, spec: RegistrySpec, found: reference.Reference) -> list[str] | None:
-        base = (spec.endpoint or f"https://{_HOSTS.get(found.host, found.host)}").rstrip("/")
-        url = f"{base}/v2/{found.path}/tags/list?n={PAGE}"
-        login = self._logins.get(found.host)
+        url = f"{_base_of(spec, found)}/tags/list?n={PAGE}"
         headers: dict[str, str] = {}
         tags: list[str] = []
         for _ in range(MAX_PAGES):
-            answer = await self._get(url, headers, login)
-            if answer.status_code == 401 and "Authorization" not in headers:
-                headers = await self._authorize(answer, url, found.path, login)
-                answer = await self._get(url, headers, login)
+            answer = await self._ask(url, found, headers)
             if answer.status_code == 404:
                 return None
             tags += _read_tags(answer)
@@ -109,6 +112,51 @@ class OciRegistry:
                 break
             url = following
         return tags
+
+    async def get_labels(self, image: str) -> Mapping[str, str] | None:
+        """Return the labels of an image's configuration, of linux/amd64 where there are several.
+
+        None where the policy does not list its host or the registry does not answer. Repeatable.
+        """
+        found = reference.parse(image)
+        spec = self._specs.get(found.host)
+        if spec is None or not found.valid:
+            return None
+        try:
+            async with asyncio.timeout(DEADLINE):
+                return await self._labels(spec, found)
+        except (TimeoutError, httpx2.HTTPError, _UnansweredError):
+            return None
+
+    async def _labels(
+        self, spec: RegistrySpec, found: reference.Reference
+    ) -> Mapping[str, str] | None:
+        base, headers = _base_of(spec, found), {"Accept": _MANIFESTS}
+        name = found.digest or found.tag or "latest"
+        manifest = _read_json(await self._ask(f"{base}/manifests/{name}", found, headers))
+        if manifest.get("manifests"):
+            digest = _choose_platform(manifest["manifests"])
+            manifest = _read_json(await self._ask(f"{base}/manifests/{digest}", found, headers))
+        digest = (manifest.get("config") or {}).get("digest")
+        if not digest:
+            return None
+        answer = await self._ask(f"{base}/blobs/{digest}", found, headers)
+        where = answer.headers.get("location", "")
+        if answer.status_code in (302, 307) and where.startswith("https://"):
+            answer = await self._get(where, {}, None)  # a registry's storage; no login goes there
+        labels = (_read_json(answer).get("config") or {}).get("Labels") or {}
+        return {str(key): str(value) for key, value in labels.items()}
+
+    async def _ask(
+        self, url: str, found: reference.Reference, headers: dict[str, str]
+    ) -> httpx2.Response:
+        """Ask, and once more with a token where that is demanded; headers keep it."""
+        login = self._logins.get(found.host)
+        answer = await self._get(url, headers, login)
+        if answer.status_code == 401 and "Authorization" not in headers:
+            headers |= await self._authorize(answer, url, found.path, login)
+            answer = await self._get(url, headers, login)
+        return answer
 
     async def _get(
         self, url: str, headers: Mapping[str, str], login: _Login | None
@@ -160,6 +208,21 @@ class OciRegistry:
         if not token:
             raise _UnansweredError("the token service sent no token")
         return {"Authorization": f"Bearer {token}"}
+
+
+def _base_of(spec: RegistrySpec, found: reference.Reference) -> str:
+    base = (spec.endpoint or f"https://{_HOSTS.get(found.host, found.host)}").rstrip("/")
+    return f"{base}/v2/{found.path}"
+
+
+def _choose_platform(manifests: Sequence[Mapping[str, Any]]) -> str:
+    platforms = [one.get("platform") or {} for one in manifests]
+    wanted = [
+        one
+        for one, its in zip(manifests, platforms, strict=True)
+        if (its.get("os"), its.get("architecture")) == ("linux", "amd64")
+    ]
+    return str((wanted or manifests)[0].get("digest"))
 
 
 def _read_login(login: Mapping[str, str]) -> _Login:

@@ -215,3 +215,59 @@ async def test_an_unreachable_registry_is_said(failure: Exception, error: str) -
 
 def test_a_login_does_not_show_its_password() -> None:
     assert "pa55word" not in repr(registry._read_login(LOGIN))
+
+
+LABELS = {"org.opencontainers.image.revision": "abc123"}
+
+
+def image(request: httpx2.Request) -> httpx2.Response:
+    """An index of two platforms, and the configuration in a storage elsewhere."""
+    path = request.url.path
+    if path.endswith("/manifests/1.0"):
+        platforms = [("arm64", "sha256:arm"), ("amd64", "sha256:amd")]
+        found = [{"digest": digest, "platform": {"os": "linux", "architecture": arch}} for arch, digest in platforms]
+        return httpx2.Response(200, json={"manifests": found})
+    if path.endswith("/manifests/sha256:amd"):
+        return httpx2.Response(200, json={"config": {"digest": "sha256:conf"}})
+    if path.endswith("/blobs/sha256:conf"):
+        return httpx2.Response(307, headers={"Location": "https://storage.example.net/conf"})
+    if request.url.host == "storage.example.net":
+        return httpx2.Response(200, json={"config": {"Labels": LABELS}})
+    return httpx2.Response(404, json={})
+
+
+async def test_the_labels_of_an_image_are_those_of_its_configuration() -> None:
+    subject, seen = build(image, RegistrySpec(host="reg.example.com"), logins={"reg.example.com": LOGIN})
+    assert await subject.get_labels("reg.example.com/a/b:1.0") == LABELS
+    assert "index" in seen[0].headers["Accept"]
+    assert seen[0].headers["Authorization"] == BASIC
+    assert "Authorization" not in seen[-1].headers, "no login goes to the storage"
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("other.example.com/a:1", {}), ("reg.example.com/UPPER:1", {}), ("reg.example.com/a:9", {}),
+        ("reg.example.com/a", {"config": {}}), ("reg.example.com/a", []), ("reg.example.com/a@sha256:1", {"manifests": []}),
+    ],
+)  # fmt: skip
+async def test_labels_that_cannot_be_known_are_none(name: str, answer: object) -> None:
+    subject, _ = build(lambda request: httpx2.Response(200, json=answer), RegistrySpec(host="reg.example.com"))
+    assert await subject.get_labels(name) is None
+
+
+async def test_an_image_without_labels_has_none_of_them() -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        blob = "/blobs/" in request.url.path
+        return httpx2.Response(200, json={"config": {"Labels": None}} if blob else {"config": {"digest": "sha256:c"}})
+
+    subject, _ = build(answer, RegistrySpec(host="reg.example.com"))
+    assert await subject.get_labels("reg.example.com/a:1") == {}
+
+
+async def test_a_registry_that_is_down_has_no_labels() -> None:
+    def down(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ConnectError("refused")
+
+    subject, _ = build(down, RegistrySpec(host="reg.example.com"))
+    assert await subject.get_labels("reg.example.com/a:1") is None
