@@ -190,3 +190,5 @@ def test_the_query_is_valid_by_githubs_published_schema() -> None:
     )
     query = graphql.parse(queries.build([("a/b", 1), ("a/b", 2), ("c/d", 3)]))
     assert graphql.validate(schema, query) == []
+    for mutation in (queries.UPDATE_REFS, queries.ENQUEUE, queries.DEQUEUE):
+        assert graphql.validate(schema, graphql.parse(mutation)) == []

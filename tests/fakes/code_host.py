@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 
 from selfheal import ports
@@ -412,8 +413,16 @@ class FakeCodeHost(People):
         approved = now.review_decision in (None, "APPROVED")
         if now.draft or not (now.mergeable and green and approved):
             raise errors.HandOver("NotMergeable", "refused: conflict, checks, reviews or draft")
+        if repo.merges_by_queue:
+            repo.queued.add(pull.number)
+            self.created["queue"] += 1
+            raise errors.Waiting("InMergeQueue", "it is queued", after=dt.timedelta(seconds=30))
         self.created["merge"] += 1
         return self.merge(repo, pull.number, self.login)
+
+    async def leave_merge_queue(self, repository: str, number: int) -> None:
+        """See CodeHost."""
+        self._seen(repository).queued.discard(number)
 
     async def close_pull_request(self, repository: str, number: int) -> None:
         """See CodeHost."""

@@ -52,6 +52,8 @@ class Repository:
     checks: dict[str, facts.ChecksState] = dataclasses.field(default_factory=dict)
     delivery: dict[tuple[str, str], facts.DeliveryFacts] = dataclasses.field(default_factory=dict)
     titles: dict[int, str] = dataclasses.field(default_factory=dict)
+    merges_by_queue: bool = False
+    queued: set[int] = dataclasses.field(default_factory=set)
     strict: bool = False
     """Whether only what is up to date with its base may be merged."""
 
@@ -91,6 +93,7 @@ class Repository:
             person_comments=sum(comment.author not in ours for comment in self.comments[number]),
             required_checks=self.checks.get(head, none_yet) if self.required else none_yet,
             review_decision=_decision(pull, self.allows.required_reviews),
+            queued=is_open and number in self.queued,
             behind=is_open and self.strict and self._is_behind(pull, head),
         )
 

@@ -15,7 +15,7 @@ WRITES = frozenset(
         "ensure_remote_link", "ensure_ticket_link", "assign_ticket", "ensure_branch",
         "delete_branch", "ensure_pull_request", "save_pull_request_mirror",
         "ensure_pull_request_comment", "push_revision", "save_pull_request_title", "ask_review",
-        "merge_pull_request", "close_pull_request", "complete",
+        "merge_pull_request", "leave_merge_queue", "close_pull_request", "complete",
     }
 )  # fmt: skip
 """Calls after which something is different: a crash right after a read is one before the next call."""

@@ -32,7 +32,10 @@ type UpdateRefsPayload { clientMutationId: String }
 input EnqueuePullRequestInput { pullRequestId: ID! expectedHeadOid: String clientMutationId: String }
 type MergeQueueEntry { state: String! }
 type EnqueuePullRequestPayload { mergeQueueEntry: MergeQueueEntry }
+input DequeuePullRequestInput { id: ID! clientMutationId: String }
+type DequeuePullRequestPayload { mergeQueueEntry: MergeQueueEntry clientMutationId: String }
 type Mutation {
+  dequeuePullRequest(input: DequeuePullRequestInput!): DequeuePullRequestPayload
   updateRefs(input: UpdateRefsInput!): UpdateRefsPayload
   enqueuePullRequest(input: EnqueuePullRequestInput!): EnqueuePullRequestPayload
 }
@@ -123,6 +126,12 @@ class Root:
             raise graphql.GraphQLError("The head of the pull request has changed", extensions={"type": "UNPROCESSABLE"})
         self.reader.kept.queued.add((repository, int(number)))
         return {"mergeQueueEntry": {"state": "QUEUED"}}
+
+    async def dequeuePullRequest(self, info: Any, input: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        """https://docs.github.com/en/graphql/reference/mutations#dequeuepullrequest."""
+        repository, _, number = str(input["id"]).rpartition("#")
+        self.reader.kept.queued.discard((repository, int(number)))
+        return {}
 
     async def _repository(self, identity: str) -> str:
         """The repository of a node id, as REST shows it."""

@@ -98,6 +98,7 @@ async def get_pull(proxy: Proxy, request: web.Request, found: re.Match[str], bod
         return None
     if references.wants_diff(request):
         return await references.diff(proxy, found["repo"], await references.pull_span(proxy, found["repo"], pull))
+    pull["node_id"] = f"{found['repo']}#{found['number']}"  # by which GraphQL's mutations know it
     pull["mergeable"], pull["mergeable_state"] = None, "unknown"
     if pull["state"] == "open":
         pull["mergeable"] = await proxy.reader.mergeable(found["repo"], pull["base"]["ref"], pull["head"]["sha"])

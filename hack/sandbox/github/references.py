@@ -44,7 +44,20 @@ async def change(proxy: Proxy, request: web.Request, found: Found, body: Any) ->
     """https://docs.github.com/en/rest/git/refs#update-a-reference and #delete-a-reference; a missing one is 422."""
     if not await _known(proxy, found["repo"], found["name"]):
         return answers.refuse(422, "Reference does not exist")
+    if request.method == "DELETE":
+        await _close_from(proxy, found["repo"], found["name"].removeprefix("heads/"))
     return _followed(await proxy.forward(request, json.dumps(body).encode() if request.method == "PATCH" else b""))
+
+
+async def _close_from(proxy: Proxy, repo: str, branch: str) -> None:
+    """GitHub closes the open pull requests of a branch that is deleted.
+
+    https://docs.github.com/en/repositories/configuring-branches-and-merges-in-your-repository/managing-branches-in-your-repository/deleting-and-restoring-branches-in-a-pull-request
+    """
+    for pull in await proxy.upstream.call("GET", f"/repos/{repo}/pulls?state=open&per_page=100") or []:
+        if pull["head"]["ref"] == branch:
+            await proxy.reader.overlay.shown(repo, pull)  # its head stays what it was
+            await proxy.upstream.call("PATCH", f"/repos/{repo}/pulls/{pull['number']}", {"state": "closed"})
 
 
 async def _known(proxy: Proxy, repo: str, name: str) -> bool:

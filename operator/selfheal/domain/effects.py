@@ -27,6 +27,7 @@ class EffectKind(enum.StrEnum):
     SAVE_PULL_REQUEST_MIRROR = "save-pull-request-mirror"  # decided from facts
     COMMENT_PULL_REQUEST = "comment-pull-request"  # marker with the key
     MERGE_PULL_REQUEST = "merge-pull-request"  # head sha
+    LEAVE_QUEUE = "leave-queue"  # decided from facts
     CLOSE_PULL_REQUEST = "close-pull-request"  # decided from facts
     DELETE_BRANCH = "delete-branch"  # decided from facts
     LINK_TICKET = "link-ticket"  # the tracker keeps one link between two tickets

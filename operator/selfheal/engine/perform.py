@@ -35,6 +35,7 @@ PERFORMERS: Mapping[EffectKind, Performer] = {
     EffectKind.SAVE_PULL_REQUEST_MIRROR: perform_pull_request.save_mirror,
     EffectKind.COMMENT_PULL_REQUEST: perform_pull_request.comment,
     EffectKind.MERGE_PULL_REQUEST: perform_pull_request.merge,
+    EffectKind.LEAVE_QUEUE: perform_pull_request.leave_queue,
     EffectKind.CLOSE_PULL_REQUEST: perform_pull_request.close,
     EffectKind.DELETE_BRANCH: perform_pull_request.delete_branch,
     EffectKind.OPEN_REVERT: perform_pull_request.open_revert,

@@ -135,6 +135,16 @@ async def merge(context: Context, effect: Effect) -> Outcome:
     )
 
 
+async def leave_queue(context: Context, effect: Effect) -> Outcome:
+    """Take the pull request out of the merge queue: a person has moved the ticket."""
+    pull = _pull(context)
+    code = require_code(context.systems)
+    await code.leave_merge_queue(pull.repository, pull.number)
+    return Outcome(
+        facts={"pull_request": await code.get_pull_request(pull.repository, pull.number)}
+    )
+
+
 async def _reserve_merge(context: Context) -> None:
     policy = context.policy
     if not policy.metadata.resource_version:

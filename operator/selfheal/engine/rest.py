@@ -14,6 +14,10 @@ from selfheal.engine.requeue import Requeue
 STALL_CAP = dt.timedelta(seconds=60)
 BACKOFF_BASE = dt.timedelta(seconds=1)
 BACKOFF_CAP = dt.timedelta(minutes=5)
+OUTAGE = 5
+"""Passing faults in a row after which a system counts as down, about half a minute."""
+OWN = frozenset({"", "engine"})
+"""What is no outside system."""
 
 
 async def rest(context: Context, decision: Wait | Stall) -> Requeue:
@@ -48,8 +52,17 @@ def _delay(context: Context, cap: dt.timedelta) -> dt.timedelta:
 
 
 async def back_off(context: Context, error: errors.Transient) -> Requeue:
-    """Save the failure and return when to try again: jittered, no earlier than the server wants."""
-    delay = _delay(context, BACKOFF_CAP)
+    """Save the failure and return when to try again: jittered, no earlier than the server wants.
+
+    A system that goes on failing is down: that is said as a stall, and like a limit of its own it
+    does not count against the phase's time-out (api.md, Stalled, or handed over).
+    """
+    limited = isinstance(error, errors.RateLimited)
+    failing = context.status.backoff.count + 1 >= OUTAGE
+    down = failing and not limited and error.system not in OWN
+    if down or limited:
+        run_clock(context, running=False)
+    delay = _delay(context, STALL_CAP if down else BACKOFF_CAP)
     if error.retry_after is not None and error.retry_after > delay:
         delay = error.retry_after
         count = context.status.backoff.count
@@ -57,5 +70,5 @@ async def back_off(context: Context, error: errors.Transient) -> Requeue:
             backoff=Backoff(count=count, until=context.now + delay)
         )
     message = f"{error.message} Tries again by itself."
-    await save_draft(context, message=message)
+    await save_draft(context, message=message, stalled=("Unreachable", message) if down else None)
     return Requeue(after=delay.total_seconds())

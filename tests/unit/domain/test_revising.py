@@ -8,9 +8,9 @@ import pytest
 from tests.unit.domain import factories as f
 from tests.unit.domain.test_decide_early import kind
 
-from selfheal.api.incident import Attempts, Intent, Phase
+from selfheal.api.incident import Attempts, HistoryEntry, Intent, Phase
 from selfheal.domain.absorb import absorb
-from selfheal.domain.decisions import Advance, Escalate, Wait
+from selfheal.domain.decisions import Act, Advance, Escalate, Wait
 from selfheal.domain.effects import EffectKind
 from selfheal.domain.facts import (
     BranchFacts,
@@ -208,3 +208,20 @@ def test_an_approval_of_the_revision_goes_on() -> None:
     found = at(f.pull(reviews=(objection(), f.review())), known=known, repo=REVISING)
     assert isinstance(found, Advance)
     assert found.to is P.PR_APPROVED
+
+
+@pytest.mark.parametrize(
+    ("by", "before", "queued", "leaves"),
+    [
+        ("Anna", P.PR_APPROVED, True, True),
+        ("Anna", P.PR_APPROVED, False, False),
+        ("operator", P.PR_APPROVED, True, False),
+        ("Anna", P.PR_CREATED, True, False),
+    ],
+)
+def test_a_persons_move_takes_it_out_of_the_queue(by, before, queued, leaves) -> None:
+    history = [HistoryEntry(from_=before, to=P.PR_UNDER_REVIEW, by=by, at=f.NOW)]
+    found = at(f.pull(queued=queued), known=f.status(P.PR_UNDER_REVIEW, history=history))
+    assert (isinstance(found, Act) and found.effect.kind is EffectKind.LEAVE_QUEUE) is leaves
+    nobody = f.status(P.PR_UNDER_REVIEW, history=[])
+    assert isinstance(at(f.pull(queued=queued), known=nobody), Wait)

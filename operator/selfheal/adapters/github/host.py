@@ -207,6 +207,10 @@ class GitHubCodeHost:
         """Merge if the head still is ``sha``; return the merge commit."""
         return await self._session.write(lambda api: pulls.merge(api, pull, sha=sha, method=method))
 
+    async def leave_merge_queue(self, repository: str, number: int) -> None:
+        """Take it out of the merge queue; one that is in none is fine."""
+        await self._session.write(lambda api: pulls.leave_queue(api, repository, number))
+
     async def close_pull_request(self, repository: str, number: int) -> None:
         """Close; closed already is fine."""
         await self._session.write(lambda api: pulls.close(api, repository, number))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from selfheal import ports
 from selfheal.adapters.github import errors as translation
@@ -15,6 +16,7 @@ _LOG = logging.getLogger(__name__)
 _WRITE = "pull requests: write"
 _READ = "pull requests: read"
 _LABEL_COLOUR = "1d76db"
+_QUEUED = dt.timedelta(seconds=30)
 
 Required = Mapping[tuple[str, str], frozenset[str]]
 
@@ -151,7 +153,40 @@ def merge(api: session.Api, pull: facts.PullRequestFacts, *, sha: str, method: s
     except errors.NotFound as exc:
         raise repositories.not_visible(pull.repository, f"contents: write, {_WRITE}") from exc
     except translation.RefusedError as exc:
-        return _refused_merge(api.get(path), sha, method, exc)
+        found = api.get(path)
+        if exc.says("merge queue") and found["state"] == "open":
+            _enqueue(api, found, sha)
+        return _refused_merge(found, sha, method, exc)
+
+
+def _enqueue(api: session.Api, pull: Mapping[str, Any], sha: str) -> NoReturn:
+    """Put it into the repository's merge queue, which merges it; raises Waiting.
+
+    https://docs.github.com/en/pull-requests/collaborating-with-pull-requests/incorporating-changes-from-a-pull-request/merging-a-pull-request-with-a-merge-queue
+    """
+    wanted = {"pullRequestId": pull["node_id"], "expectedHeadOid": sha}
+    try:
+        api.mutate(queries.ENQUEUE, {"input": wanted})
+    except translation.RefusedError as exc:
+        if pull["head"]["sha"] != sha:
+            raise errors.Conflict("the head has moved") from exc
+        if not exc.says("already"):
+            message = f"GitHub refuses it in the merge queue: {exc.text}"
+            raise errors.HandOver("NotMergeable", message) from exc
+    raise errors.Waiting(
+        "InMergeQueue", f"{pull['html_url']} is in the repository's merge queue.", after=_QUEUED
+    )
+
+
+def leave_queue(api: session.Api, repository: str, number: int) -> None:
+    """Take it out of the merge queue; one that is in none is fine."""
+    try:
+        found = api.get(f"/repos/{repository}/pulls/{number}")
+        api.mutate(queries.DEQUEUE, {"input": {"id": found["node_id"]}})
+    except errors.NotFound as exc:
+        raise repositories.explain_missing(api, repository, exc, _WRITE) from exc
+    except translation.RefusedError as exc:
+        _LOG.info("%s#%d is in no merge queue: %s", repository, number, exc.text)
 
 
 def close(api: session.Api, repository: str, number: int) -> None:

@@ -34,6 +34,9 @@ commits(last:1){nodes{commit{oid statusCheckRollup{state contexts(first:100){nod
 UPDATE_REFS = """mutation($input: UpdateRefsInput!) {
 updateRefs(input: $input) { clientMutationId }
 }"""
+DEQUEUE = """mutation($input: DequeuePullRequestInput!) {
+dequeuePullRequest(input: $input) { clientMutationId }
+}"""
 ENQUEUE = """mutation($input: EnqueuePullRequestInput!) {
 enqueuePullRequest(input: $input) { mergeQueueEntry { state } }
 }"""

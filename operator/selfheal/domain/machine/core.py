@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 
 from selfheal.api.incident import Phase
-from selfheal.domain import clock
+from selfheal.domain import clock, lifecycle
 from selfheal.domain.decisions import Act, Advance, Decision, Escalate, Stall, Wait
 from selfheal.domain.effects import EffectKind, Milestone
 from selfheal.domain.facts import PullRequestState
@@ -186,6 +186,16 @@ def _close_earlier(view: View) -> Decision | None:
     return opening.close_leftovers(view, keep=None)
 
 
+def check_queue(view: View) -> Decision | None:
+    """A person who moves the ticket away from a queued pull request takes it out of the queue."""
+    pull, moves = view.facts.pull_request, view.status.history
+    if pull is None or not pull.queued or view.dry or not moves:
+        return None
+    last = moves[-1]
+    taken = last.from_ is Phase.PR_APPROVED and last.by != lifecycle.OPERATOR
+    return view.act(EffectKind.LEAVE_QUEUE, number=pull.number) if taken else None
+
+
 def check_target_gone(view: View) -> Decision | None:
     """A target that went away before the merge ends the incident, if it stays away."""
     before_merge = view.is_at_least(Phase.ANALYSIS_COMPLETE) and not view.is_at_least(
@@ -245,6 +255,7 @@ CHECKS: tuple[Check, ...] = (
     check_read_only,
     check_detached,
     check_open_move,
+    check_queue,
     check_closed,
     check_target_gone,
     check_timeout,
