@@ -183,6 +183,8 @@ class World:
     delivery_delay: float = 7.0
     read_only: bool = False
     dry_run: bool = False
+    registry: Any = None
+    consent: bool = False
     statuses: Sequence[str] = STATUSES
     workflow: Mapping[str, Sequence[str]] | None = None
 
@@ -269,10 +271,10 @@ class World:
         return Systems(
             tracker=tracker,
             code=wrap(self.code, "code") if policy.spec.code.repositories else None,
-            registry=None,
+            registry=self.registry,
             crew=Crew(
                 model=wrap(model, "model"), tools=None, spec=policy.spec.agents, config=CONFIG,
-                consent=False, clock=self.clock,
+                consent=self.consent, clock=self.clock,
             ),
         )  # fmt: skip
 

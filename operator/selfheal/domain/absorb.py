@@ -133,6 +133,7 @@ def _fix_status(found: ProposalFacts, *, preview: str | None = None) -> FixStatu
         rollback=found.rollback,
         proposal_ref=found.ref,
         preview=preview,
+        code=found.code,
     )
 
 

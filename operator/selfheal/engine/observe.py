@@ -15,7 +15,7 @@ from selfheal.api.policy import DeliveryStrategy
 from selfheal.diagnosis import registry
 from selfheal.domain import effects, errors, phases
 from selfheal.domain.facts import DuplicateFacts, PullRequestState, TicketFacts
-from selfheal.engine import documents, related, revisions
+from selfheal.engine import code_fix, documents, related, revisions
 from selfheal.engine.context import Context
 from selfheal.engine.deps import require_code, require_tracker
 from selfheal.remediation import serialise
@@ -204,6 +204,9 @@ async def read_carries_change(context: Context) -> dict[str, Any]:
     stored = await context.deps.store.find_document(context.namespace, fix.proposal_ref)
     if stored is None or "proposal" not in stored.content:
         return {**found, "carries_change": False}
+    if "code" in stored.content:
+        live = await code_fix.is_live(context, workload.manifest, stored.content["code"])
+        return {**found, "carries_change": live}
     proposal = serialise.proposal_from_json(stored.content["proposal"])
     carries = await related.carries_change(context, workload.manifest, stored.content, proposal)
     return {**found, "carries_change": carries}

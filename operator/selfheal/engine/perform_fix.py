@@ -7,7 +7,7 @@ from selfheal.diagnosis.evidence import Bundle, Finding
 from selfheal.domain import errors
 from selfheal.domain.effects import Effect
 from selfheal.domain.facts import ProposalFacts
-from selfheal.engine import documents, proving
+from selfheal.engine import code_fix, documents, proving
 from selfheal.engine.context import Context
 from selfheal.engine.outcome import NO_USAGE, Outcome, add_usage
 from selfheal.engine.perform_analysis import store_document, store_transcript
@@ -23,7 +23,7 @@ async def generate_fix(context: Context, effect: Effect) -> Outcome:
     finding, bundle = await proving.choose_finding(context)
     name = documents.proposal_name(context.incident, context.uid, context.status, attempt)
     try:
-        return await _generate(context, finding, bundle, name, attempt)
+        return await _generate_any(context, finding, bundle, name, attempt)
     except Refusal as refusal:
         if refusal.reason in LOOKED_FOR_AGAIN:
             raise errors.Stalled(refusal.message, reason=refusal.reason) from refusal
@@ -36,6 +36,16 @@ async def generate_fix(context: Context, effect: Effect) -> Outcome:
             content={"facts": documents.proposal_facts_to_json(facts)},
         )  # fmt: skip
         return Outcome(facts={"proposal": facts}, ref=name)
+
+
+async def _generate_any(
+    context: Context, finding: Finding, bundle: Bundle, name: str, attempt: int
+) -> Outcome:
+    """Edit manifests; where none is right, perhaps the application's code."""
+    try:
+        return await _generate(context, finding, bundle, name, attempt)
+    except Refusal as refusal:
+        return await code_fix.generate(context, finding, bundle, name, refusal)
 
 
 async def _generate(

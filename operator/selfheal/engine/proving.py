@@ -170,7 +170,7 @@ def _rendered(files: Mapping[str, bytes], path: str, source: Source) -> Mapping[
     raise Refusal("ComparisonFailed", f"{source.file} does not render any more after the change.")
 
 
-def render_facts(name: str, proposal: Proposal, base: str) -> ProposalFacts:
+def render_facts(name: str, proposal: Proposal, base: str, *, code: bool = False) -> ProposalFacts:
     """Return what a proved proposal means for the state machine."""
     return ProposalFacts(
         ref=name,
@@ -180,6 +180,7 @@ def render_facts(name: str, proposal: Proposal, base: str) -> ProposalFacts:
         rollback=proposal.rollback,
         files=tuple(count_lines(proposal.diff)),
         base_sha=base,
+        code=code,
     )
 
 

@@ -37,6 +37,8 @@ async def load(deps: Deps, incident: Incident) -> Context:
     problem = problem or fault
     now = deps.clock.now()
     repository = mapping.find_repository(policy.spec, incident.metadata.namespace, labels)
+    if repository is not None and _edits_code(incident):
+        repository = mapping.find_application(repository) or repository
     context = Context(
         deps=deps,
         incident=incident,
@@ -54,6 +56,12 @@ async def load(deps: Deps, incident: Incident) -> Context:
         facts = dataclasses.replace(context.facts.policy, open_pull_requests=number)
         context.facts = dataclasses.replace(context.facts, policy=facts)
     return context
+
+
+def _edits_code(incident: Incident) -> bool:
+    """Say whether the fix that is under way edits the application's code."""
+    fix, phase = incident.status.fix, incident.status.phase
+    return fix is not None and fix.code and phases.reached(phase, Phase.FIX_GENERATED)
 
 
 async def _connect(deps: Deps, policy: Policy, incident: Incident) -> tuple[Systems, str | None]:

@@ -137,10 +137,10 @@ class OciRegistry:
         if manifest.get("manifests"):
             digest = _choose_platform(manifest["manifests"])
             manifest = _read_json(await self._ask(f"{base}/manifests/{digest}", found, headers))
-        digest = (manifest.get("config") or {}).get("digest")
-        if not digest:
+        config = (manifest.get("config") or {}).get("digest")
+        if not config:
             return None
-        answer = await self._ask(f"{base}/blobs/{digest}", found, headers)
+        answer = await self._ask(f"{base}/blobs/{config}", found, headers)
         where = answer.headers.get("location", "")
         if answer.status_code in (302, 307) and where.startswith("https://"):
             answer = await self._get(where, {}, None)  # a registry's storage; no login goes there
