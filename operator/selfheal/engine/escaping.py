@@ -17,7 +17,8 @@ BREAK = "\u200b"
 _MENTION = re.compile(r"@(?=\w)")
 _REFERENCE = re.compile(r"#(?=\d)|\b(?:GH|gh)(?=-\d)")
 _LINK = re.compile(r"(?=://)|(?<=\bwww)(?=\.)|(?<=\bWWW)(?=\.)")
-_TRAILER = re.compile(r"(?im)(-by)(?=\s*:)|(?<=selfheal)(?=-effect\s*:)")
+_TRAILER = re.compile(r"(?i)-by(?=\s*:)")
+_OUR_MARK = re.compile(r"(?i)\bselfheal(?=-(?:effect|status)\b)")
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+!|~&$:-])")
 _SAFE_COLON = re.compile(r"\\([:-])(?=\s|\w)")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
@@ -33,7 +34,12 @@ def disarm(text: str) -> str:
     text = _MENTION.sub(f"@{BREAK}", text)
     text = _LINK.sub(BREAK, text)
     text = _TRAILER.sub(rf"\g<0>{BREAK}", text)
-    return _REFERENCE.sub(rf"\g<0>{BREAK}", text)
+    return _REFERENCE.sub(rf"\g<0>{BREAK}", _without_marks(text))
+
+
+def _without_marks(text: str) -> str:
+    """Return the text without what our own reader takes for ours."""
+    return _OUR_MARK.sub(rf"\g<0>{BREAK}", text)
 
 
 def line(text: str) -> str:
@@ -48,8 +54,7 @@ def escape(text: str) -> str:
 
 def _literal(text: str) -> str:
     escaped = _SPECIAL.sub(r"\\\1", text)
-    escaped = re.sub(r"^(\d+)([.)])", r"\1\\\2", escaped)
-    return _SAFE_COLON.sub(r"\1", escaped) if not escaped.startswith("\\-") else escaped
+    return _line_start(_SAFE_COLON.sub(r"\1", escaped))
 
 
 def prose(text: str) -> str:
@@ -77,14 +82,14 @@ def _inner(text: str) -> str:
 
 
 def _line_start(text: str) -> str:
-    """Keep what begins a line from being a heading, list, rule or setext underline."""
-    text = re.sub(r"^(\d+)([.)])", r"\1\\\2", text)
+    """Keep what begins a line from being a list, rule or underline of a heading."""
+    text = re.sub(r"^(\d+)(\\?)([.)])", r"\1\\\3", text)
     return re.sub(r"^([-=])", r"\\\1", text)
 
 
 def code(text: str) -> str:
     """Return an inline code span that shows the text."""
-    body = " ".join(_CONTROL.sub("", text).split())
+    body = _without_marks(" ".join(_CONTROL.sub("", text).split()))
     fence = "`" * (_longest_run(body) + 1)
     pad = " " if body[:1] == "`" or body[-1:] == "`" or not body else ""
     return f"{fence}{pad}{body}{pad}{fence}"
@@ -92,7 +97,7 @@ def code(text: str) -> str:
 
 def block(lines: Iterable[str], *, limit: int) -> str:
     """Return a fenced block of at most ``limit`` characters that nothing in it can close."""
-    body = _CONTROL.sub("", "\n".join(lines).replace("\r", "\n"))
+    body = _without_marks(_CONTROL.sub("", "\n".join(lines).replace("\r", "\n")))
     if len(body) > limit:
         body = f"{body[:limit]}\n… (cut)"
     fence = "`" * max(3, _longest_run(body) + 1)

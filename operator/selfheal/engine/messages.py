@@ -5,10 +5,8 @@ Every text leaves redacted: reports, causes and the lines around an edit may hol
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from selfheal import redaction
-from selfheal.api.incident import DiagnosisStatus, Incident, IncidentStatus, Phase
+from selfheal.api.incident import Incident, IncidentStatus, Phase
 from selfheal.domain.effects import Milestone
 from selfheal.domain.facts import ProposalFacts
 from selfheal.engine import escaping
@@ -190,57 +188,4 @@ def render_commit_message(summary: str, incident: Incident, status: IncidentStat
     cause = status.diagnosis.cause if status.diagnosis else incident.spec.summary
     ticket = f"\n\nTicket: {status.ticket.key}" if status.ticket else ""
     text = f"{escaping.line(summary)}\n\n{escaping.line(cause)}{ticket}"
-    return redaction.redact_text(text)
-
-
-def render_pull_request_title(title: str, status: IncidentStatus) -> str:
-    """Return the title of a pull request: the ticket's key, and what the fix does."""
-    prefix = f"{status.ticket.key}: " if status.ticket else ""
-    return render_title(f"{prefix}{escaping.line(title)}")[:200]
-
-
-def _certainty(diagnosis: DiagnosisStatus | None) -> str:
-    if diagnosis is None:
-        return "No diagnosis."
-    return f"Class `{diagnosis.class_}`, confidence {diagnosis.confidence:.2f}, by {diagnosis.by}."
-
-
-def render_pull_request(
-    incident: Incident,
-    status: IncidentStatus,
-    content: Mapping[str, str],
-    *,
-    prose: str = "",
-) -> str:
-    """Return the body of a pull request; ``content``: summary, arithmetic, risk, rollback."""
-    diagnosis = status.diagnosis
-    ticket = status.ticket
-    text = "\n".join(
-        [
-            prose or content["summary"],
-            "",
-            "## Why",
-            "",
-            diagnosis.cause if diagnosis else incident.spec.summary,
-            "",
-            _certainty(diagnosis),
-            "",
-            "## The numbers",
-            "",
-            content["arithmetic"],
-            "",
-            "## Risk and rollback",
-            "",
-            f"{content['risk']}: {content['risk_reason']}",
-            "",
-            content["rollback"],
-            "",
-            "## Proved when",
-            "",
-            *[f"- {name}" for name in content["checks"].splitlines()],
-            "",
-            f"Incident `{incident.key}`"
-            + (f", ticket [{ticket.key}]({ticket.url})" if ticket else ""),
-        ]
-    )
     return redaction.redact_text(text)

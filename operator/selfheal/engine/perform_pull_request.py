@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime as dt
 
 from selfheal import ports, redaction
-from selfheal.api.policy import RepositorySpec
+from selfheal.diagnosis.evidence import Bundle, Finding
 from selfheal.domain import errors
 from selfheal.domain.effects import Effect
 from selfheal.domain.facts import PullRequestFacts
 from selfheal.domain.machine import mirrors
-from selfheal.engine import messages, observe, standing
+from selfheal.engine import messages, observe, proving, pull_request_text, standing
 from selfheal.engine.context import Context
 from selfheal.engine.deps import require_code
 from selfheal.engine.outcome import Outcome
@@ -18,17 +18,9 @@ from selfheal.engine.outcome import Outcome
 HOUR = dt.timedelta(hours=1)
 
 
-def _mapped(context: Context) -> RepositorySpec:
-    if context.repository is None:
-        raise errors.PolicyInvalid(
-            f"No repository is mapped to namespace {context.namespace}.", reason="NoRepository"
-        )
-    return context.repository
-
-
 async def push_branch(context: Context, effect: Effect) -> Outcome:
     """Create the branch with one commit, or adopt the one that carries our key."""
-    mapped = _mapped(context)
+    mapped = proving.require_mapping(context)
     proposal, content = await standing.read_proposal(context)
     branch = await require_code(context.systems).ensure_branch(
         mapped.repository,
@@ -43,7 +35,7 @@ async def push_branch(context: Context, effect: Effect) -> Outcome:
 
 async def open_pull_request(context: Context, effect: Effect) -> Outcome:
     """Open the pull request, or adopt the one that carries our key."""
-    mapped = _mapped(context)
+    mapped = proving.require_mapping(context)
     proposal, content = await standing.read_proposal(context)
     text = await context.systems.crew.describe_pull_request(
         proposal_summary=proposal.summary,
@@ -53,18 +45,14 @@ async def open_pull_request(context: Context, effect: Effect) -> Outcome:
         spent=context.status.usage,
     )
     title = text.answer.title if text.answer is not None else proposal.summary
-    body = messages.render_pull_request(
+    finding, bundle = await _quoted(context)
+    body = pull_request_text.render_body(
         context.incident,
         context.status,
-        {
-            "summary": proposal.summary,
-            "arithmetic": proposal.arithmetic,
-            "risk": proposal.risk,
-            "risk_reason": proposal.risk_reason,
-            "rollback": proposal.rollback,
-            "checks": "\n".join(proposal.checks),
-        },
+        proposal,
         prose=text.answer.body if text.answer is not None else "",
+        finding=finding,
+        bundle=bundle,
     )
     spec = mapped.pull_request
     pull = await require_code(context.systems).ensure_pull_request(
@@ -72,7 +60,7 @@ async def open_pull_request(context: Context, effect: Effect) -> Outcome:
             repository=mapped.repository,
             base=mapped.branch,
             branch=effect.branch,
-            title=messages.render_pull_request_title(title, context.status),
+            title=pull_request_text.render_title(title, context.status),
             body=body,
             key=observe.pull_request_key(context),
             labels=tuple(spec.labels),
@@ -83,6 +71,14 @@ async def open_pull_request(context: Context, effect: Effect) -> Outcome:
     return Outcome(
         facts={"pull_request": pull}, usage=text.usage, degraded=text.degraded, ref=pull.url
     )
+
+
+async def _quoted(context: Context) -> tuple[Finding | None, Bundle | None]:
+    """Return what the diagnosis quotes; without it the body is shorter, nothing more."""
+    try:
+        return await proving.choose_finding(context)
+    except errors.HandOver:
+        return None, None
 
 
 def _pull(context: Context) -> PullRequestFacts:
@@ -121,7 +117,7 @@ async def comment(context: Context, effect: Effect) -> Outcome:
 
 async def merge(context: Context, effect: Effect) -> Outcome:
     """Merge the head that was approved; the merge is counted in the policy before the call."""
-    mapped = _mapped(context)
+    mapped = proving.require_mapping(context)
     pull = _pull(context)
     code = require_code(context.systems)
     await _reserve_merge(context)
@@ -158,7 +154,7 @@ async def close(context: Context, effect: Effect) -> Outcome:
     """Close a pull request of ours and delete its branch, saying why where no milestone does."""
     code = require_code(context.systems)
     known = context.status.pull_request
-    repository = known.repository if known else _mapped(context).repository
+    repository = known.repository if known else proving.require_mapping(context).repository
     if known is None or known.number != effect.number:
         body = f"Closed: {effect.why} (run {context.status.run} of `{context.incident.key}`)."
         await code.ensure_pull_request_comment(
@@ -177,14 +173,14 @@ async def close(context: Context, effect: Effect) -> Outcome:
 
 async def delete_branch(context: Context, effect: Effect) -> Outcome:
     """Delete a branch that has no pull request."""
-    mapped = _mapped(context)
+    mapped = proving.require_mapping(context)
     await require_code(context.systems).delete_branch(mapped.repository, effect.branch)
     return Outcome(facts=await observe.read_leftovers(context))
 
 
 async def open_revert(context: Context, effect: Effect) -> Outcome:
     """Propose to take a merged fix back, where nobody has changed its files since."""
-    mapped = _mapped(context)
+    mapped = proving.require_mapping(context)
     code = require_code(context.systems)
     proposal, content = await standing.read_proposal(context)
     base = await code.get_branch_sha(mapped.repository, mapped.branch)

@@ -70,6 +70,8 @@ class Options:
 async def read_before(context: Context) -> Before:
     """Return what stands in the pull request now."""
     proposal, content = await standing.read_proposal(context)
+    if content.get("code"):
+        raise Refusal("CodeFix", "The fix edits the application's code; a person revises that.")
     pull = context.status.pull_request
     if pull is None:
         raise errors.Conflict("a revision without a pull request")

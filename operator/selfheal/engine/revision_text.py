@@ -8,7 +8,7 @@ from typing import Any
 from selfheal import redaction
 from selfheal.api.incident import Incident, IncidentStatus
 from selfheal.domain.effects import EffectKind
-from selfheal.engine import escaping, messages
+from selfheal.engine import escaping, messages, pull_request_text
 
 EXCERPT = 300
 """Characters of a review that its answer quotes."""
@@ -22,7 +22,7 @@ def render_message(summary: str, incident: Incident, status: IncidentStatus) -> 
 
 def render_title(summary: str, status: IncidentStatus) -> str:
     """Return the pull request's title."""
-    return messages.render_pull_request_title(summary, status)
+    return pull_request_text.render_title(summary, status)
 
 
 def render_answer(content: Mapping[str, Any], *, kind: EffectKind, attempt: int, sha: str) -> str:
