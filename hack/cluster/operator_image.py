@@ -6,7 +6,9 @@ import fcntl
 import hashlib
 import json
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from hack.cluster import config, images, registry, ui
 
@@ -117,8 +119,20 @@ def _retag(client: registry.Client, repository: str, version: str, known: dict[s
     return client.digest(repository, version) == known["digest"]
 
 
-def _build(file: Path, context: Path, tag: str, client: registry.Client) -> None:
+def build_and_push(folder: Path, tag: str, labels: dict[str, str]) -> None:
+    """Build a folder with a Dockerfile, as a pipeline does, and push it; one build at a time."""
+    lock = config.CACHE / "images" / "build-lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as held, registry.serve() as client:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        _build(folder / "Dockerfile", folder, tag, client, labels)
+
+
+def _build(
+    file: Path, context: Path, tag: str, client: registry.Client, labels: Mapping[str, str] = MappingProxyType({})
+) -> None:
     """Run buildah: bases come by their public names from the local registry, layers are cached."""
+    marks = [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
     conf = _STORE / "registries.conf"
     conf.parent.mkdir(parents=True, exist_ok=True)
     conf.write_text(
@@ -142,7 +156,7 @@ def _build(file: Path, context: Path, tag: str, client: registry.Client) -> None
     with ui.step(f"buildah builds {tag} from {file}; log: {log}"):
         ui.run(
             ["nice", "-n", "5", "buildah", *store, "build", "--isolation", "chroot", "--pull-always", "--layers",
-             *secret, *_go_caches(), "-t", tag, "-f", file, context],
+             *secret, *_go_caches(), *marks, "-t", tag, "-f", file, context],
             log=log,
             env=env,
         )  # fmt: skip

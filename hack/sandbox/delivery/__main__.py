@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hack.cluster import binaries
+from hack.sandbox.delivery import builds
 from hack.sandbox.delivery.units import Unit, find_units
 from hack.sandbox.github import client
 
@@ -57,18 +58,19 @@ class Delivery:
         )
         self.report(sha, made["id"], "pending", "in_progress", "applying")
         files = client.read_tree(w.github, w.token, w.repository, sha, w.path)
+        built, broken = self.build(sha, files, before.get("services", {}))
         with tempfile.TemporaryDirectory() as folder:
             root = pathlib.Path(folder)
             write_files(root, files)
             units = {unit: digest(root, unit) for unit in find_units(root, w.path)}
             known = before.get("units", {})
             changed = [unit for unit in units if known.get(name_of(root, unit)) != units[unit]]
-            problem = self.apply(changed)
+            problem = broken or self.apply(changed)
             state = "failure" if problem else "success"
             self.report(sha, made["id"], state, state, (problem or "applied")[:130])
             kept = {name_of(root, unit): found for unit, found in units.items()}
             new = self.state.with_suffix(".new")
-            new.write_text(json.dumps({"sha": sha, "units": kept}))
+            new.write_text(json.dumps({"sha": sha, "units": kept, "services": built}))
             new.replace(self.state)  # who reads it meanwhile sees the old state or the new
             print(f"delivery: {sha[:8]} {problem or 'applied'}", flush=True)
             for unit in units:
@@ -79,6 +81,24 @@ class Delivery:
                 drifted = self.apply([unit])
                 if drifted:
                     print(f"delivery: {sha[:8]} did not change, but cannot be applied now: {drifted}", flush=True)
+
+    def build(
+        self, sha: str, manifests: dict[str, bytes], known: dict[str, str]
+    ) -> tuple[dict[str, str], str | None]:
+        """Build images of services that the commit changed, and let the manifests name them; return what failed."""
+        w = self.words
+        files = client.read_tree(w.github, w.token, w.repository, sha, builds.ROOT)
+        built = {folder: builds.digest(files, folder) for folder in builds.find_services(files)}
+        problems, changes = [], {}
+        for folder in [one for one in built if built[one] != known.get(one)]:
+            image, problem = builds.build(files, folder, sha, f"{w.github}/{w.repository}")
+            print(f"delivery: {sha[:8]} built {image}: {problem or 'pushed'}", flush=True)
+            problems += [problem] if problem else []
+            changes |= {} if problem else builds.set_image({**manifests, **changes}, image)
+        if changes:
+            message = f"Deploy {sha[:8]}"
+            client.put_files(w.github, w.token, w.repository, changes, message, branch=w.branch)
+        return built, "; ".join(problems) or None
 
     def read_state(self) -> dict[str, Any]:
         """The last applied commit, and what its units held."""
