@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import json
+from typing import Any
 
 import pytest
 from tests.scenario.test_crash_everywhere import Calm, list_points
 from tests.scenario.world import (
     FILE,
     SOURCE,
+    PlausibleModel,
     World,
     policy_spec,
     repository_spec,
@@ -17,6 +21,8 @@ from tests.scenario.world import (
 from selfheal.api.incident import Phase, Resolution
 from selfheal.api.policy import PolicySpec
 from selfheal.domain import facts
+from selfheal.remediation import asking, propose
+from selfheal.remediation.edits import Proposal
 
 REVISE = {"pullRequest": {"onChangesRequested": "Revise"}}
 
@@ -168,6 +174,112 @@ async def test_failing_checks_without_another_fix_go_to_a_person() -> None:
     assert world.status.handover is not None
     assert world.status.handover.reason == "ChecksFailed"
     assert "no other safe fix" in world.status.handover.message.lower()
+
+
+# --- another known fix, and the agents ---------------------------------------------------------
+
+
+@pytest.fixture
+def two_fixes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the rules know a second safe fix: 192Mi."""
+    real = propose.propose
+
+    def both(*args: Any, files: Any, **fields: Any) -> tuple[Proposal, ...]:
+        first = real(*args, files=files, **fields)
+        asked = asking.Asked(resource="memory", value="192Mi")
+        return (*first, asking.with_value(first[0], asked, files=files))
+
+    monkeypatch.setattr(propose, "propose", both)
+
+
+class ReviewModel(PlausibleModel):
+    """A model that says what the review comments are, and takes the last proposal it is shown."""
+
+    def __init__(self, *kinds: str) -> None:
+        super().__init__()
+        self.kinds = kinds
+
+    async def complete(self, messages: Any, **fields: Any) -> Any:
+        answer = await super().complete(messages, **fields)
+        if fields.get("schema_name") != "CommentClasses":
+            return answer
+        said = json.loads(answer.text)
+        for entry in said["comments"]:
+            entry["kind"] = self.kinds[entry["number"] % len(self.kinds)]
+        return dataclasses.replace(answer, text=json.dumps(said))
+
+
+@pytest.mark.usefixtures("two_fixes")
+async def test_another_known_fix_answers_where_no_value_is_named() -> None:
+    world = await reviewed("I would do this differently.")
+    await world.run_until(lambda w: w.code.created["revision"] == 1)
+    assert limit_of(world, world.pull.branch) == "192Mi"
+    world.code.request_changes(1, "rita", "Still no.")
+    await world.run_until(Phase.INCIDENT_REQUIRES_HUMAN)
+    assert world.status.handover is not None
+    assert "no other safe fix is known" in world.status.handover.message, "both were tried"
+    assert_once(world)
+
+
+@pytest.mark.usefixtures("two_fixes")
+async def test_failing_checks_lead_to_the_other_known_fix() -> None:
+    world = World()
+    world.file_incident(revising())
+    world.code.protect(checks=["ci"])
+    await world.run_until(Phase.PR_CREATED)
+    world.code.comment(1, "rita", "looking")
+    world.code.set_checks(1, facts.ChecksState.FAILURE)
+    await world.run_until(lambda w: w.code.created["revision"] == 1)
+    assert "the required checks" in world.code.comments(1)[-1]
+    world.code.set_checks(1, facts.ChecksState.SUCCESS)
+    world.code.approve(1, "rita")
+    await world.run_to_end()
+    assert limit_of(world) == "192Mi"
+    assert_once(world)
+
+
+@pytest.mark.usefixtures("two_fixes")
+@pytest.mark.parametrize(
+    ("kinds", "revised"),
+    [
+        (("ChangeRequest",), True),
+        (("ChangeRequest", "Other"), True),
+        (("Question",), False),
+        (("Objection",), False),
+        (("Other",), False),
+        (("ChangeRequest", "Objection"), False),
+    ],
+)
+async def test_the_agents_say_what_a_review_is_and_choose(kinds: tuple[str, ...], revised: bool) -> None:
+    world = World(model=ReviewModel(*kinds))
+    world.file_incident(revising())
+    await world.run_until(Phase.PR_CREATED)
+    before = dict(world.status.usage.by_agent)
+    world.code.request_changes(1, "rita", "Something else, please.")
+    world.code.request_changes(1, "sam", "I agree with rita.")
+    await world.run_until(lambda w: w.code.created["revision"] == 1 or w.phase is Phase.INCIDENT_REQUIRES_HUMAN)
+    after = world.status.usage.by_agent
+    assert after["pr_manager"] == before["pr_manager"] + 1
+    assert after["code_fix_generator"] == before["code_fix_generator"] + revised
+    assert (world.code.created["revision"] == 1) is revised
+    if revised:
+        assert limit_of(world, world.pull.branch) == "192Mi"
+        assert "rita" in world.code.comments(1)[-1]
+        assert "sam" in world.code.comments(1)[-1]
+    else:
+        assert world.status.handover is not None
+        assert "no request that a commit could answer" in world.status.handover.message
+
+
+async def test_a_plain_value_needs_no_agent() -> None:
+    world = World(model=ReviewModel("Objection"))
+    world.file_incident(revising())
+    await world.run_until(Phase.PR_CREATED)
+    asked = len(world.model.asked) if world.model else 0
+    world.code.request_changes(1, "rita", "use 256Mi")
+    await world.run_until(lambda w: w.code.created["revision"] == 1)
+    assert world.model is not None
+    assert len(world.model.asked) == asked
 
 
 # --- the base ---------------------------------------------------------------------------------
