@@ -340,6 +340,13 @@ async def test_class_that_failed_three_times_is_suspended() -> None:
     await world.run_until(Phase.INCIDENT_REQUIRES_HUMAN)
     assert world.status.handover is not None
     assert world.status.handover.reason == "ClassSuspended"
+    assert """-p '{"status":{"failures":{"OOMKilled":null}}}'""" in world.status.handover.message
+    assert world.code.created.total() == 0
+    policy = world.store.policies["default"]
+    await world.store.save_policy_status(policy, policy.status.evolve(failures={}))
+    world.tracker.move_by_person(world.ticket.key, "To Do", "ann")
+    await world.run_to_end()
+    assert world.status.resolution is Resolution.FIXED
 
 
 async def test_success_forgets_the_failures_of_the_class() -> None:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from tests.scenario import pull_request_cases as cases
 from tests.scenario.ports_wrapper import WRITES, Process
-from tests.scenario.world import World, policy_spec, repository_spec
+from tests.scenario.world import World, incident_spec, policy_spec, repository_spec
 
-from selfheal.api.incident import Phase, Resolution
+from selfheal.api.incident import IncidentStatus, Phase, Resolution
 from selfheal.domain import facts
+from selfheal.engine.step import step
 
 CHECKS = {"success": facts.ChecksState.SUCCESS, "failure": facts.ChecksState.FAILURE}
 
@@ -159,3 +160,34 @@ async def test_a_persons_own_place_in_the_queue_stays_theirs() -> None:
     life.world.code.repo().queued.add(1)
     await life.world.run_for(600)
     assert life.world.code.repo().queued == {1}
+
+
+async def test_a_duplicate_follows_the_primarys_pull_request_and_opens_none() -> None:
+    life = FakeLife()
+    world, other = life.world, "production/checkout-again"
+    world.file_incident()
+    await world.run_until(lambda w: bool(w.store.cause_leases))
+    world.store.apply_incident(other, incident_spec(summary="checkout again"))
+    await world.run_until(Phase.PR_CREATED)
+    world.people.append(lambda w: cases._approve(life))
+
+    async def follow(seconds: float, *, times: int) -> IncidentStatus:
+        for _ in range(times):
+            world.clock.seconds += seconds
+            await step(other, world.deps)
+        return world.store.incidents[other].status
+
+    found = await follow(1, times=60)
+    assert found.phase is Phase.ANALYSIS_COMPLETE
+    assert f"is being worked on by {world.pull.url}" in found.message
+    world.code.request_changes(1, "rita", "no")
+    await world.run_until(Phase.INCIDENT_REQUIRES_HUMAN)
+    found = await follow(10, times=3)
+    assert "was handed to a person" in found.message
+    assert found.phase is Phase.ANALYSIS_COMPLETE
+    world.code.approve(1, "rita")
+    await world.run_to_end()
+    ended = await follow(5, times=60)
+    assert (ended.phase, ended.resolution) == (Phase.INCIDENT_RESOLVED, Resolution.DUPLICATE)
+    assert (world.code.created["pull_request"], world.code.created["branch"]) == (1, 1)
+    assert ended.attempts.fix == 0

@@ -323,6 +323,7 @@ class DuplicateFacts:
 
     primary: str | None = None  # namespace/name
     primary_phase: Phase | None = None
+    primary_pull: str | None = None  # where the primary's pull request is read
     primary_gone: bool = False
 
 

@@ -256,7 +256,13 @@ async def read_duplicate(context: Context) -> dict[str, Any]:
     holder = await context.deps.store.claim_cause(context.incident, cause)
     if holder is None or holder.key == context.incident.key:
         return {"duplicate": DuplicateFacts()}
-    return {"duplicate": DuplicateFacts(primary=holder.key, primary_phase=holder.status.phase)}
+    pull = holder.status.pull_request
+    found = DuplicateFacts(
+        primary=holder.key,
+        primary_phase=holder.status.phase,
+        primary_pull=pull.url if pull is not None else None,
+    )
+    return {"duplicate": found}
 
 
 async def read_leftovers(context: Context) -> dict[str, Any]:

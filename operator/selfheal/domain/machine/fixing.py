@@ -83,7 +83,10 @@ def _refused_by_policy(view: View) -> Decision | None:
         return Escalate(
             reason="ClassSuspended",
             message=f"The last {view.facts.policy.failed_verifications} fixes of class "
-            f"{diagnosis.class_} failed verification; fixes of this class are suspended.",
+            f"{diagnosis.class_} failed verification; fixes of this class are suspended. Once "
+            "that is understood, allow them again: kubectl patch selfhealingpolicy "
+            f"{view.incident.spec.policy_ref} --subresource=status --type=merge -p "
+            f'\'{{"status":{{"failures":{{"{diagnosis.class_}":null}}}}}}\'',
         )
     if view.repository is None:
         return Stall(

@@ -78,9 +78,10 @@ def duplicate(view: View) -> Decision | None:
         return linked
     handed = found.primary_phase is Phase.INCIDENT_REQUIRES_HUMAN
     state = "was handed to a person" if handed else "is being worked on"
+    follows = f" by {found.primary_pull}" if found.primary_pull else ""
     return Wait(
         reason="Duplicate",
-        message=f"Same cause as {found.primary}, which {state}; waits for its end.",
+        message=f"Same cause as {found.primary}, which {state}{follows}; waits for its end.",
         after=view.poll_ticket,
         pauses_clock=True,
     )
