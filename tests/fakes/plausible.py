@@ -114,10 +114,28 @@ def _note(_: str) -> dict[str, Any]:
     return {"text": "Nothing beyond what the material says."}
 
 
+def _code(prompt: str) -> dict[str, Any]:
+    """Write the one edit that this model can: a division by what may be 0 gives 0 then. Else no hunk."""
+    hunks = []
+    shown = re.findall(r'<data (\w+) source="code of ([^"]+)">\n(.*?)\n</data \1>', prompt, re.S)
+    for _, path, text in shown if "ZeroDivisionError" in _block(prompt, "stack trace") else ():
+        for line in re.findall(r"(?m)^ *\d+> (.*)$", text):
+            divided = re.fullmatch(r"( *return )(.+ / (.+))", line)
+            if divided:
+                guarded = f"{divided[1]}{divided[2]} if {divided[3]} else 0"
+                hunks.append({"path": path, "search": line, "replace": guarded, "reason": "nothing to divide by"})
+    return {
+        "hunks": hunks,
+        "rationale": "The divisor may be 0; then there is nothing to divide.",
+        "risk_reason": "Whoever reads the result sees 0 where the program ended before.",
+    }
+
+
 _MAKERS: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "TriageAnswer": _triage,
     "Analysis": _analysis,
     "FixAnswer": _fix,
+    "CodeAnswer": _code,
     "PullRequestText": _text,
     "CommentClasses": _comments,
     "DeploymentReport": _report,

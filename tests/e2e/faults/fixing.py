@@ -27,8 +27,8 @@ PATIENCE = 420.0
 """Seconds from filing to the end: a stuck rollout fails its deadline, a volume is formatted."""
 DELIVERY_PATIENCE = 120.0
 POLL = 0.5
-STEP = 4
-"""guards.memoryStep of these runs: the library's faults need up to four times of what they have, and with the default
+STEP = 6
+"""guards.memoryStep of these runs: the library's faults need up to five times of what they have, and with the default
 of 2 those are taken back instead of mended, which is right as well and another test's matter."""
 OLD_TROUBLE = 3600
 """Seconds after which kills and restarts of before the fix do not count any more when one looks again."""
