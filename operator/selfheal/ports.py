@@ -248,6 +248,9 @@ class CodeHost(Protocol):
     async def get_repository(self, repository: str) -> facts.RepositoryFacts:
         """Read what the repository allows; Stalled when it cannot be seen."""
 
+    async def get_signer(self, repository: str) -> str:
+        """Return ``Name <address>`` of our account, as commits are signed off by it (DCO)."""
+
     async def get_branch_sha(self, repository: str, branch: str) -> str:
         """Return the head commit of a branch."""
 

@@ -18,6 +18,7 @@ from tests.fakes import code_host
 
 from selfheal import ports
 from selfheal.adapters import github
+from selfheal.adapters.github import marks
 from selfheal.api import policy
 from selfheal.domain import facts
 
@@ -60,6 +61,7 @@ class World(Protocol):
         self, number: int, name: str, body: str, *, comments: Mapping[str, str] | None = None
     ) -> None: ...
     def title(self, number: int) -> str: ...
+    def author_of(self, sha: str) -> str: ...
     def comment(self, number: int, name: str, body: str) -> None: ...
     def label(self, number: int, *names: str) -> None: ...
     def assign(self, number: int, name: str) -> None: ...
@@ -115,6 +117,11 @@ class FakeWorld:
 
     def title(self, number: int) -> str:
         return self.fake.repo().titles[number]
+
+    def author_of(self, sha: str) -> str:
+        """The fake has no addresses: whoever signs off is the author."""
+        found = marks.signer(self.fake.repo().commits[sha].message) or {}
+        return f"{found.get('name')} <{found.get('email')}>"
 
     def open_by_person(self, branch: str, name: str) -> int:
         draft = ports.PullRequestDraft(
@@ -325,6 +332,10 @@ class SandboxWorld:
             self._sandbox.run_workflow(self.repository, sha, state)
         else:
             self._deploy(sha, state)
+
+    def author_of(self, sha: str) -> str:
+        found = self._sandbox.ask("alice", "GET", f"{self._path}/git/commits/{sha}")["author"]
+        return f"{found['name']} <{found['email']}>"
 
     def title(self, number: int) -> str:
         found = self._sandbox.ask("alice", "GET", f"{self._path}/pulls/{number}")

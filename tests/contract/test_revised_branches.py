@@ -3,6 +3,7 @@
 # ruff: noqa: F811
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import pytest
@@ -127,3 +128,19 @@ async def test_a_repository_that_wants_the_newest_base_says_so(world: World) -> 
     assert (after.behind, after.mergeable) == (True, True)
     await revise(world, made, parent=base)
     assert not (await again(world, made.number)).behind
+
+
+async def test_a_commit_that_is_signed_off_is_the_signers(world: World) -> None:
+    signer = await world.host.get_signer(world.repository)
+    assert await world.host.get_signer(world.repository) == signer
+    assert re.fullmatch(r"selfheal-bot <\d+\+selfheal-bot@users\.noreply\.[\w.]+>", signer)
+    base = await world.host.get_branch_sha(world.repository, "main")
+    made = await world.host.ensure_branch(
+        world.repository, BRANCH, base_sha=base, files={MANIFEST: SECOND}, key=KEY,
+        message=f"Raise memory\n\nKilled.\n\nSigned-off-by: {signer}",
+    )  # fmt: skip
+    assert made.effect_key == KEY
+    commit = (await world.host.list_commits(world.repository, made.sha, MANIFEST))[0]
+    last = commit.message.rstrip().rpartition("\n\n")[2].splitlines()
+    assert last == [f"Signed-off-by: {signer}", f"Selfheal-Effect: {KEY}"]
+    assert world.author_of(made.sha) == signer

@@ -212,6 +212,11 @@ class FakeCodeHost(People):
         """See CodeHost."""
         return self._seen(repository).allows
 
+    async def get_signer(self, repository: str) -> str:
+        """See CodeHost."""
+        self._seen(repository)
+        return f"{self.login} <7+{self.login}@users.noreply.github.example>"
+
     async def get_branch_sha(self, repository: str, branch: str) -> str:
         """See CodeHost."""
         sha = self._seen(repository).branches.get(branch)

@@ -401,6 +401,17 @@ async def test_a_base_that_never_stands_still_goes_to_a_person() -> None:
     assert "All 3 commits" in world.status.handover.message
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_commits_are_signed_off_where_the_policy_wants_it(wanted: bool) -> None:
+    spec = {"onChangesRequested": "Revise", "signOff": wanted}
+    world = await reviewed("use 256Mi", revising(pullRequest=spec))
+    await world.run_until(lambda w: w.code.created["revision"] == 1)
+    commits = [c for c in world.code.repo().ancestry(world.pull.branch) if c.author == "selfheal-bot"]
+    assert len(commits) == 2
+    line = "Signed-off-by: selfheal-bot <7+selfheal-bot@users.noreply.github.example>\nSelfheal-Effect: "
+    assert [line in commit.message for commit in commits] == [wanted, wanted]
+
+
 # --- killed -----------------------------------------------------------------------------------
 
 

@@ -220,7 +220,12 @@ class PullRequestSpec(meta.Model):
     on_changes_requested: OnChangesRequested = Field(
         default=OnChangesRequested.ESCALATE, description="Escalate or Revise."
     )
-    revisions: int = Field(default=2, description="Revisions at the most.", ge=0)
+    revisions: int = Field(
+        default=2, description="Commits at the most that answer reviews or checks.", ge=0
+    )
+    sign_off: bool = Field(
+        default=False, description="Whether commits are signed off (DCO) by the operator's account."
+    )
 
 
 class ApplicationSpec(meta.Model):
@@ -453,7 +458,9 @@ class AttemptsSpec(meta.Model):
 
     analysis: int = Field(default=3, description="Analyses.", ge=1)
     fix: int = Field(default=2, description="Fix generations.", ge=1)
-    pull_request: int = Field(default=3, description="Pull request creations.", ge=1)
+    pull_request: int = Field(
+        default=3, description="Commits that put a fix onto a base that moved.", ge=1
+    )
 
 
 class RetentionSpec(meta.Model):

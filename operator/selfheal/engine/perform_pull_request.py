@@ -27,7 +27,7 @@ async def push_branch(context: Context, effect: Effect) -> Outcome:
         effect.branch,
         base_sha=content["facts"]["base_sha"],
         files=proposal.files,
-        message=messages.render_commit_message(proposal.summary, context.incident, context.status),
+        message=await _message(context, proposal.summary),
         key=effect.key,
     )
     return Outcome(facts={"branch": branch}, ref=branch.sha)
@@ -71,6 +71,11 @@ async def open_pull_request(context: Context, effect: Effect) -> Outcome:
     return Outcome(
         facts={"pull_request": pull}, usage=text.usage, degraded=text.degraded, ref=pull.url
     )
+
+
+async def _message(context: Context, summary: str) -> str:
+    text = messages.render_commit_message(summary, context.incident, context.status)
+    return await standing.sign(context, text)
 
 
 async def _quoted(context: Context) -> tuple[Finding | None, Bundle | None]:
@@ -198,7 +203,7 @@ async def open_revert(context: Context, effect: Effect) -> Outcome:
     summary = f"Revert: {proposal.summary}"
     await code.ensure_branch(
         mapped.repository, branch, base_sha=base, files=original, key=effect.key,
-        message=messages.render_commit_message(summary, context.incident, context.status),
+        message=await _message(context, summary),
     )  # fmt: skip
     body = (
         f"The fix of {known.url if known else 'this incident'} did not prove itself. This takes it "

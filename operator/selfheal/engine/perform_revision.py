@@ -14,7 +14,7 @@ from selfheal.domain import errors
 from selfheal.domain.effects import Effect, EffectKind
 from selfheal.domain.facts import ProposalFacts, Review
 from selfheal.domain.machine import verdicts
-from selfheal.engine import documents, proving, revision_text
+from selfheal.engine import documents, proving, revision_text, standing
 from selfheal.engine.context import Context
 from selfheal.engine.deps import require_code
 from selfheal.engine.outcome import Outcome
@@ -147,7 +147,10 @@ async def push_revision(context: Context, effect: Effect) -> Outcome:
         head_sha=effect.sha,
         parent_sha=content["parent_sha"],
         files={**files, **proposal.files},
-        message=revision_text.render_message(proposal.summary, context.incident, context.status),
+        message=await standing.sign(
+            context,
+            revision_text.render_message(proposal.summary, context.incident, context.status),
+        ),
         key=effect.key,
     )
     await _tell(context, effect, content, branch.sha)

@@ -7,8 +7,18 @@ from typing import Any
 
 from selfheal.domain import errors
 from selfheal.engine.context import Context
+from selfheal.engine.deps import require_code
 from selfheal.remediation import serialise
 from selfheal.remediation.edits import Proposal
+
+
+async def sign(context: Context, message: str) -> str:
+    """Return a commit message, signed off where the policy wants it (developercertificate.org)."""
+    mapped = context.repository
+    if mapped is None or not mapped.pull_request.sign_off:
+        return message
+    signer = await require_code(context.systems).get_signer(mapped.repository)
+    return f"{message}\n\nSigned-off-by: {signer}"
 
 
 async def read_proposal(context: Context) -> tuple[Proposal, Mapping[str, Any]]:

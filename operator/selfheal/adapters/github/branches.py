@@ -181,6 +181,12 @@ def _commit(
     ]
     tree = api.send("POST", f"{where}/trees", {"base_tree": base_tree, "tree": entries})
     body = {"message": message, "tree": tree["sha"], "parents": [base_sha]}
+    signer = marks.signer(message)
+    if signer is not None and api.permissions() is None:
+        # The author must be who signs off. An App's commits are left without one: GitHub then
+        # makes its bot the author, and signs them itself:
+        # https://docs.github.com/en/authentication/managing-commit-signature-verification/about-commit-signature-verification#signature-verification-for-bots
+        body["author"] = signer
     return str(api.send("POST", f"{where}/commits", body)["sha"])
 
 

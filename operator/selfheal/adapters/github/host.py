@@ -51,12 +51,19 @@ class GitHubCodeHost:
         self._required: dict[tuple[str, str], frozenset[str]] = {}
         self._labels: set[tuple[str, str]] = set()
         self._own_login: str | None = None
+        self._signer: str | None = None
 
     async def get_repository(self, repository: str) -> facts.RepositoryFacts:
         """Read what the repository allows; remembers its required checks for later reads."""
         found, required = await self._session.read(lambda api: repositories.read(api, repository))
         self._required[repository, found.default_branch] = required
         return found
+
+    async def get_signer(self, repository: str) -> str:
+        """Return our account's name and its address that GitHub keeps private; read once."""
+        if self._signer is None:
+            self._signer = await self._session.read(repositories.read_signer)
+        return self._signer
 
     async def get_branch_sha(self, repository: str, branch: str) -> str:
         """Return the head commit of a branch."""

@@ -8,6 +8,7 @@ TRAILER = "Selfheal-Effect"
 PHASE_LABEL = "selfheal/"
 
 _TRAILER_LINE = re.compile(rf"^{TRAILER}: (\S+)\s*$")
+_SIGN_OFF = re.compile(r"^Signed-off-by: (.+) <([^<>\s]+)>$")
 _KEY_IN_BODY = re.compile(r"<!-- selfheal-effect: (\S+) -->")
 _BEGIN, _END = "<!-- selfheal-status -->", "<!-- /selfheal-status -->"
 _BLOCK = re.compile(re.escape(_BEGIN) + r".*?" + re.escape(_END), re.DOTALL)
@@ -28,6 +29,15 @@ def trailer(message: str) -> str | None:
         found = _TRAILER_LINE.match(line)
         if found:
             return found.group(1)
+    return None
+
+
+def signer(message: str) -> dict[str, str] | None:
+    """Return name and email of who signs a commit off in its last paragraph."""
+    for line in reversed(message.rstrip().rpartition("\n\n")[2].splitlines()):
+        found = _SIGN_OFF.match(line)
+        if found:
+            return {"name": found[1], "email": found[2]}
     return None
 
 

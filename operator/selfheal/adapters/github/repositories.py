@@ -63,6 +63,21 @@ def read(api: session.Api, repository: str) -> tuple[facts.RepositoryFacts, froz
     return found, required
 
 
+def read_signer(api: session.Api) -> str:
+    """Return ``Name <address>`` of the account that acts, with its private address.
+
+    https://docs.github.com/en/account-and-profile/reference/email-addresses-reference#your-noreply-email-address
+    An App acts as its bot, which only GraphQL tells to an installation.
+    """
+    if api.permissions() is not None:
+        viewer = api.graphql("query { viewer { login databaseId } }")[0]["viewer"]
+        login, identity, name = viewer["login"], viewer["databaseId"], viewer["login"]
+    else:
+        user = api.get("/user")
+        login, identity, name = user["login"], user["id"], user.get("name") or user["login"]
+    return f"{name} <{identity}+{login}@users.noreply.{api.domain()}>"
+
+
 def _can_push(api: session.Api, repo: Mapping[str, Any]) -> bool:
     if repo.get("archived") or repo.get("disabled"):
         return False

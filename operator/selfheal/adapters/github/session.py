@@ -144,6 +144,10 @@ class Api:
         except Exception as exc:
             raise translation.translate(exc, writing=True) from exc
 
+    def domain(self) -> str:
+        """Return the host that people see: github.com for api.github.com."""
+        return str(self._client.requester.hostname).removeprefix("api.")
+
     def permissions(self) -> Mapping[str, str] | None:
         """Return the rights of an App's token, known after a request; None for other tokens."""
         auth = self._client.requester.auth

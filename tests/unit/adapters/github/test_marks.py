@@ -88,3 +88,16 @@ def test_only_phase_labels_are_replaced() -> None:
         "bug",
         "selfheal/PR_MERGED",
     }
+
+
+@pytest.mark.parametrize(
+    ("message", "found"),
+    [
+        ("Fix\n\nSigned-off-by: Ann B <a@b.c>\nSelfheal-Effect: k\n", {"name": "Ann B", "email": "a@b.c"}),
+        ("Fix\n\nSigned-off-by: Ann <a@b.c>\n\nSelfheal-Effect: k\n", None),
+        ("Signed-off-by: x <y>", {"name": "x", "email": "y"}),
+        ("Fix\n\nSigned-off-by: nobody", None),
+    ],
+)
+def test_who_signs_off(message: str, found: dict[str, str] | None) -> None:
+    assert marks.signer(message) == found
