@@ -90,10 +90,13 @@ class History:
 
 
 def read(reading: Reading) -> History | None:
-    """Compare the newest revision with the one that ran before; None where there is only one."""
+    """Compare the newest revision with the one that ran before; None where there is none such."""
     if len(reading.replica_sets) < 2:
         return None
-    newest, *older = reading.replica_sets
+    newest, *all_older = reading.replica_sets
+    older = [item for item in all_older if not _is_unwell(reading, item)]
+    if not older:
+        return None
     ready = [item for item in older if _is_ready(reading, item)]
     before = (ready or older)[0]
     changes = tuple(_compare(_template(before), _template(newest)))
@@ -102,6 +105,12 @@ def read(reading: Reading) -> History | None:
 
 def _template(item: Item) -> Mapping[str, Any]:
     return dig(item.value, "spec", "template", "spec")
+
+
+def _is_unwell(reading: Reading, item: Item) -> bool:
+    """Tell whether a revision has pods, and none of them is ready: nobody wants it back."""
+    own = [pod for pod in reading.all_pods if reading.revision_of(pod) == item.id]
+    return bool(own) and not _is_ready(reading, item)
 
 
 def _is_ready(reading: Reading, item: Item) -> bool:

@@ -180,13 +180,17 @@ def test_what_cannot_be_the_cause_is_left_out() -> None:
     assert gone.changes == ()
 
 
-def test_a_revision_counts_as_well_while_one_of_its_pods_is_ready() -> None:
+def test_a_revision_whose_pods_are_all_unready_is_not_what_ran() -> None:
     items = [make.replica_set(1, [make.container(image="a:1")]), make.replica_set(2, [make.container(image="a:2")])]
-    for ready in (True, False):
-        pod = make.pod("old", ready=ready, owner="web-r1")
-        past = history.read(Reading(bundle=make.bundle(*items, pod)))
-        assert past is not None
-        assert past.ready is ready
+
+    def past(*pods: Item) -> history.History | None:
+        return history.read(Reading(bundle=make.bundle(*items, *pods)))
+
+    gone, well = past(), past(make.pod("old", ready=True, owner="web-r1"), make.pod("other", owner="web-r1"))
+    assert gone is not None
+    assert well is not None
+    assert (gone.ready, well.ready) == (False, True)
+    assert past(make.pod("old", owner="web-r1")) is None
 
 
 def test_pods_of_a_set_are_known_by_their_label() -> None:
