@@ -13,7 +13,15 @@ from typing import Any
 
 from hack import world
 from hack.sandbox.github import client as github
-from tests.e2e.faults import fix_rows, layouts, library, preparing, running, watching
+from tests.e2e.faults import (
+    fix_rows,
+    layouts,
+    library,
+    metrics_server,
+    preparing,
+    running,
+    watching,
+)
 
 from selfheal.adapters.kube import kinds
 from selfheal.cli import trial, trial_manifests, trial_policy
@@ -82,7 +90,10 @@ async def run(
     """Run cases, a bounded number at once; a row each. The operator must be installed."""
     slots = asyncio.Semaphore(at_once)
     done = 0
-    async with running.field(say) as ground:
+    async with (
+        running.field(say) as ground,
+        metrics_server.serving(ground.api, ground.watched),
+    ):
         bench = Bench(ground)
         await asyncio.to_thread(bench.set_step, STEP)
 
