@@ -95,7 +95,7 @@ class WireLife:
         self._fault("POST", "^/graphql$", times=times, when=when, **answer)
 
     def _fault(self, verb: str, path: str, **how: Any) -> None:
-        client.fault(self.url, match={"method": verb, "path": path}, **how)
+        client.fault(self.url, match={"method": verb, "path": path, "actor": "selfheal-bot"}, **how)
 
     async def mend(self) -> None:
         client.clear_faults(self.url)

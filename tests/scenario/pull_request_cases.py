@@ -233,6 +233,16 @@ CASES = (
     Case("secondary rate limit with Retry-After", RESOLVED, begins=broken(SECONDARY, times=1)),
     Case("5xx burst: each kind of call fails 4 times", RESOLVED, begins=broken(UNAVAILABLE, times=4)),
     Case("each write is done and its answer lost", RESOLVED, begins=broken(CUT_OFF, times=1, after=True)),
+    Case("a revision, and each write's answer lost", RESOLVED, happens=ask_and_approve_later, mapping=REVISE, revisions=1,
+         begins=broken(CUT_OFF, times=1, after=True), approved=False),
+    Case("a conflict, and each write's answer lost", RESOLVED, happens=conflict, revisions=1,
+         begins=broken(CUT_OFF, times=1, after=True)),
+    Case("a revision in a 5xx burst", RESOLVED, happens=ask_and_approve_later, mapping=REVISE, revisions=1,
+         begins=broken(UNAVAILABLE, times=3), approved=False),
+    Case("a conflict in a 5xx burst", RESOLVED, happens=conflict, revisions=1, begins=broken(UNAVAILABLE, times=3)),
+    Case("a revision, and each write is made twice", RESOLVED, happens=ask_and_approve_later, mapping=REVISE, revisions=1,
+         begins=replay, approved=False),
+    Case("a base force-pushed, and each write is made twice", RESOLVED, happens=rewrite_base, revisions=1, begins=replay),
     Case("each write is made twice", RESOLVED, begins=replay),
 )  # fmt: skip
 

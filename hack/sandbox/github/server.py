@@ -53,6 +53,7 @@ class Proxy:
                 method=match.get("method", "*"), path=pattern, times=body.get("times", 1),
                 when=body.get("when", "before"), kind=body.get("kind", "status"), status=body.get("status", 502),
                 headers=body.get("headers", {}), body=body.get("body", ""), seconds=body.get("seconds", 0.0),
+                actor=match.get("actor", ""),
             )  # fmt: skip
             self.kept.faults.append(fault)
         elif verb == "faults":
@@ -110,7 +111,8 @@ class Proxy:
         return answer
 
     async def _break(self, request: web.Request, when: str, answer: web.Response | None = None) -> web.Response | None:
-        fault = self.kept.take_fault(request.method, request.path, when)
+        actor = state.TOKENS.get(request.headers.get("Authorization", "").partition(" ")[2])
+        fault = self.kept.take_fault(request.method, request.path, when, actor)
         if fault is None:
             return None
         if fault.kind == "delay":

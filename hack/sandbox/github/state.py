@@ -35,6 +35,7 @@ class Fault:
     headers: dict[str, str] = dataclasses.field(default_factory=dict)
     body: str = ""
     seconds: float = 0.0
+    actor: str = ""  # only this account's requests; empty: everybody's
 
 
 @dataclasses.dataclass
@@ -61,9 +62,11 @@ class State:
         self.ids += 1
         return self.ids
 
-    def take_fault(self, method: str, path: str, when: str) -> Fault | None:
+    def take_fault(self, method: str, path: str, when: str, actor: str | None) -> Fault | None:
         """The first fault that matches, one use of it spent."""
         for fault in self.faults:
+            if fault.actor not in ("", actor):
+                continue
             if fault.when == when and fault.times > 0 and fault.method in ("*", method) and fault.path.search(path):
                 fault.times -= 1
                 return fault
