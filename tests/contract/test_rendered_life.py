@@ -13,7 +13,14 @@ import pytest
 import yaml
 from hack.cluster import binaries
 from tests.contract import rendering
-from tests.scenario.world import REPOSITORY, SOURCE, World, approve_when_asked
+from tests.scenario.world import (
+    REPOSITORY,
+    SOURCE,
+    World,
+    approve_when_asked,
+    policy_spec,
+    repository_spec,
+)
 
 from selfheal import ports
 from selfheal.api.incident import Phase
@@ -125,3 +132,26 @@ async def test_a_source_that_another_tool_makes_goes_to_a_person() -> None:
     assert world.status.handover is not None
     assert world.status.handover.reason == "GeneratorNotSupported"
     assert "apps/production/main.jsonnet (Jsonnet), which is not run here" in world.status.handover.message
+
+
+@pytest.mark.parametrize(
+    ("sources", "file"),
+    [(OVERLAY, "apps/production/live/kustomization.yaml"), (CHART, "apps/production/checkout/values.yaml")],
+)
+async def test_a_fix_of_a_rendered_source_is_revised_and_put_onto_a_base_that_moved(
+    sources: dict[str, bytes], file: str
+) -> None:
+    world = RenderedWorld(sources=sources, renderer=rendering.make_renderer())
+    revise = repository_spec(pullRequest={"onChangesRequested": "Revise"})
+    world.file_incident(policy_spec(**revise))
+    await world.run_until(Phase.PR_CREATED)
+    world.code.request_changes(1, "rita", "use 256Mi")
+    await world.run_until(lambda w: w.code.created["revision"] == 1)
+    assert world.code.files(world.pull.branch)[file] == sources[file].replace(b"64Mi", b"256Mi")
+    moved = b"# Ask team blue first.\n" + sources[file]
+    world.code.push("main", {file: moved}, "ben")
+    await world.run_until(lambda w: w.code.created["revision"] == 2)
+    assert world.code.files(world.pull.branch)[file] == moved.replace(b"64Mi", b"256Mi")
+    world.code.approve(1, "rita")
+    await world.run_until(Phase.INCIDENT_RESOLVED)
+    assert world.code.files()[file] == moved.replace(b"64Mi", b"256Mi")
