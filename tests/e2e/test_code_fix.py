@@ -164,7 +164,7 @@ def test_a_service_that_dies_of_an_input_is_mended_in_its_code(service: Service,
     assert service.read_code() == PRICE.replace("/ len(prices)", "/ len(prices) if len(prices) else 0")
     assert status["fix"]["code"] is True
     image = world.kubectl("-n", namespace, "get", "deployment", "orders", "-o", "jsonpath={.spec.template.spec.containers[0].image}")
-    assert image.endswith(status["pullRequest"]["mergeSha"][:12]), "it runs what was built of the merge commit"
+    assert image.endswith(status["pullRequest"]["mergeSHA"][:12]), "it runs what was built of the merge commit"
     log = world.kubectl("-n", namespace, "logs", "deployment/orders")
     assert "orders: done" in log
 

@@ -195,13 +195,15 @@ def grow_after_merge(world: World) -> None:
         world.cluster.apply(yaml.safe_load(world.code.files()[FILE]))
 
 
-async def test_killed_on_the_way_to_a_revert() -> None:
+@pytest.mark.parametrize("mode", ["RevertPullRequest", "Revert"])
+async def test_killed_on_the_way_to_a_revert(mode: str) -> None:
     """A fix that fails its proof: one revert, one hand-over, whatever call was the last."""
 
     def over(world: World) -> bool:
         return world.status.message.startswith("VerificationFailed") and bool(world.requeue.after)
 
     world = fresh()
+    world.change_policy(verification={"onFailure": mode})
     world.people.append(grow_after_merge)
     calm = Calm(world, [])
     while not over(world):

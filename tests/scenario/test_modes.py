@@ -302,8 +302,9 @@ async def test_fix_that_does_not_help_is_handed_over() -> None:
     await world.run_until(Phase.INCIDENT_REQUIRES_HUMAN)
     handover = world.status.handover
     assert handover is not None
-    assert (handover.phase, handover.reason) == (Phase.DEPLOYMENT_IN_PROGRESS, "Timeout")
-    assert "0 ready" in handover.message
+    assert (handover.phase, handover.reason) == (Phase.DEPLOYMENT_IN_PROGRESS, "VerificationFailed")
+    assert "killed for lack of memory again" in handover.message
+    assert world.status.revert is not None
 
 
 async def test_verification_fails_and_a_revert_is_proposed() -> None:

@@ -32,6 +32,7 @@ class EffectKind(enum.StrEnum):
     DELETE_BRANCH = "delete-branch"  # decided from facts
     LINK_TICKET = "link-ticket"  # the tracker keeps one link between two tickets
     OPEN_REVERT = "open-revert"  # head branch and key in the body
+    MERGE_REVERT = "merge-revert"  # head sha; tried once, its receipt says so
 
 
 NEEDS_INTENT = frozenset(
@@ -46,6 +47,9 @@ NEEDS_INTENT = frozenset(
     }
 )
 """Effects without a natural key: an intent (and attempt) is saved before they are performed."""
+
+ONCE = frozenset({EffectKind.MERGE_REVERT})
+"""Effects that are tried once in a run, whatever comes of it; a receipt is kept."""
 
 OUTSIDE_WRITES = frozenset(EffectKind) - {
     EffectKind.TRIAGE,
@@ -64,6 +68,7 @@ class Milestone(enum.StrEnum):
     DIAGNOSIS = "diagnosis"
     FIX = "fix"
     PULL_REQUEST = "pull-request"
+    REVISION = "revision"
     APPROVAL = "approval"
     DEPLOYMENT = "deployment"
     VERIFICATION = "verification"

@@ -90,21 +90,30 @@ class View:
         """Return the decision to perform an effect in this phase."""
         return Act(effect=Effect(kind=kind, key=self.key(kind, attempt=attempt), **fields))
 
+    def once(self, kind: EffectKind, **fields: Any) -> Act | None:
+        """Return the decision to try an effect, None where it was tried in this run."""
+        act = self.act(kind, **fields)
+        tried = any(receipt.key == act.effect.key for receipt in self.status.receipts)
+        return None if tried else act
+
     def comment(
         self,
         milestone: Milestone,
         *,
         on: EffectKind = EffectKind.COMMENT_TICKET,
         in_phase: bool = False,
+        number: int = 0,
         why: str = "",
     ) -> Act | None:
         """Return the effect that says a milestone, or None where it was said in this run.
 
-        ``in_phase``: once in each phase rather than once in the run; ``why``: what it adds.
+        ``in_phase``: once in each phase rather than once in the run; ``number``: once for each;
+        ``why``: what it adds.
         """
         if on is EffectKind.COMMENT_TICKET and (not self.tracked or self.status.ticket is None):
             return None
         name = f"{milestone}-{self.phase}" if in_phase else milestone
+        name = f"{name}-{number}" if number else name
         key = f"{self.uid}/{self.status.run}/{on}/{name}"
         if any(receipt.key == key for receipt in self.status.receipts):
             return None

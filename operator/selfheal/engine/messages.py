@@ -93,6 +93,21 @@ def _pull_request(
     return f"**Review needed:** [{pull.repository}#{pull.number}]({pull.url})"
 
 
+def _revision(incident: Incident, status: IncidentStatus, proposal: ProposalFacts | None) -> str:
+    pull, fix = status.pull_request, status.fix
+    if pull is None or fix is None:
+        return "No pull request."
+    lines = [
+        f"**Revised: {fix.summary}**",
+        "",
+        f"- Commit `{pull.head_sha[:12]}` of [{pull.repository}#{pull.number}]({pull.url}), which "
+        "waits for a person's review",
+        f"- Risk: {fix.risk}",
+        f"- Rollback: {fix.rollback}",
+    ]
+    return "\n".join(lines)
+
+
 def _approval(incident: Incident, status: IncidentStatus, proposal: ProposalFacts | None) -> str:
     pull = status.pull_request
     if pull is None:
@@ -143,12 +158,25 @@ def _handover(incident: Incident, status: IncidentStatus, proposal: ProposalFact
             handover.message,
             "",
             f"- Stopped at: {handover.phase}",
-            *seen, *tried, *pull, *revert,
+            *seen, *tried, *pull, *revert, *_checks(status),
             f"- Look: `kubectl describe shi -n {incident.metadata.namespace} "
             f"{incident.metadata.name}`",
             "- To give it back, move this ticket to any earlier status; attempts start afresh.",
         ]
     )  # fmt: skip
+
+
+def _checks(status: IncidentStatus) -> list[str]:
+    """Return what was measured of the fix, where it was merged."""
+    known = status.verification
+    merged = status.pull_request is not None and status.pull_request.merge_sha is not None
+    if known is None or not merged:
+        return []
+    return [
+        f"- Check {check.name}: {_verdict(check.before)} before the fix, {_verdict(check.after)} "
+        f"after it. {escaping.line(check.message)}".rstrip()
+        for check in known.checks
+    ]
 
 
 def _precondition(
@@ -173,6 +201,7 @@ _RENDERERS = {
     Milestone.DIAGNOSIS: _diagnosis,
     Milestone.FIX: _fix,
     Milestone.PULL_REQUEST: _pull_request,
+    Milestone.REVISION: _revision,
     Milestone.APPROVAL: _approval,
     Milestone.REMINDER: _reminder,
     Milestone.DEPLOYMENT: _deployment,

@@ -9,6 +9,7 @@ from selfheal.engine import (
     perform_analysis,
     perform_fix,
     perform_pull_request,
+    perform_revert,
     perform_revision,
     perform_ticket,
 )
@@ -38,7 +39,8 @@ PERFORMERS: Mapping[EffectKind, Performer] = {
     EffectKind.LEAVE_QUEUE: perform_pull_request.leave_queue,
     EffectKind.CLOSE_PULL_REQUEST: perform_pull_request.close,
     EffectKind.DELETE_BRANCH: perform_pull_request.delete_branch,
-    EffectKind.OPEN_REVERT: perform_pull_request.open_revert,
+    EffectKind.OPEN_REVERT: perform_revert.open_revert,
+    EffectKind.MERGE_REVERT: perform_revert.merge_revert,
 }
 
 

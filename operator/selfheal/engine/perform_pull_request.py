@@ -27,7 +27,7 @@ async def push_branch(context: Context, effect: Effect) -> Outcome:
         effect.branch,
         base_sha=content["facts"]["base_sha"],
         files=proposal.files,
-        message=await _message(context, proposal.summary),
+        message=await commit_message(context, proposal.summary),
         key=effect.key,
     )
     return Outcome(facts={"branch": branch}, ref=branch.sha)
@@ -73,7 +73,8 @@ async def open_pull_request(context: Context, effect: Effect) -> Outcome:
     )
 
 
-async def _message(context: Context, summary: str) -> str:
+async def commit_message(context: Context, summary: str) -> str:
+    """Return the message of a commit of ours."""
     text = messages.render_commit_message(summary, context.incident, context.status)
     return await standing.sign(context, text)
 
@@ -125,7 +126,7 @@ async def merge(context: Context, effect: Effect) -> Outcome:
     mapped = proving.require_mapping(context)
     pull = _pull(context)
     code = require_code(context.systems)
-    await _reserve_merge(context)
+    await reserve_merge(context)
     repository = await code.get_repository(mapped.repository)
     method = mapped.merge.method
     if method not in repository.merge_methods:
@@ -146,7 +147,8 @@ async def leave_queue(context: Context, effect: Effect) -> Outcome:
     )
 
 
-async def _reserve_merge(context: Context) -> None:
+async def reserve_merge(context: Context) -> None:
+    """Count a merge in the policy before it is made."""
     policy = context.policy
     if not policy.metadata.resource_version:
         return  # built-in policy: there is no object to count in
@@ -181,38 +183,3 @@ async def delete_branch(context: Context, effect: Effect) -> Outcome:
     mapped = proving.require_mapping(context)
     await require_code(context.systems).delete_branch(mapped.repository, effect.branch)
     return Outcome(facts=await observe.read_leftovers(context))
-
-
-async def open_revert(context: Context, effect: Effect) -> Outcome:
-    """Propose to take a merged fix back, where nobody has changed its files since."""
-    mapped = proving.require_mapping(context)
-    code = require_code(context.systems)
-    proposal, content = await standing.read_proposal(context)
-    base = await code.get_branch_sha(mapped.repository, mapped.branch)
-    tree = await code.get_tree(mapped.repository, base, mapped.path)
-    for path, text in proposal.files.items():
-        if tree.files.get(path) != text:
-            raise errors.HandOver(
-                "RevertConflict",
-                f"The fix did not prove itself, and {path} was changed since: revert it by hand.",
-            )
-    original: dict[str, bytes | None] = {path: None for path in proposal.files}
-    original.update({path: text.encode() for path, text in content["original"].items()})
-    known = context.status.pull_request
-    branch = f"{known.branch}-revert" if known else f"{observe.compute_branch(context)}-revert"
-    summary = f"Revert: {proposal.summary}"
-    await code.ensure_branch(
-        mapped.repository, branch, base_sha=base, files=original, key=effect.key,
-        message=await _message(context, summary),
-    )  # fmt: skip
-    body = (
-        f"The fix of {known.url if known else 'this incident'} did not prove itself. This takes it "
-        f"back.\n\nIncident `{context.incident.key}`"
-    )
-    pull = await code.ensure_pull_request(
-        ports.PullRequestDraft(
-            repository=mapped.repository, base=mapped.branch, branch=branch, title=summary[:200],
-            body=body, key=effect.key, labels=tuple(mapped.pull_request.labels),
-        )
-    )  # fmt: skip
-    return Outcome(facts={"revert": pull}, ref=pull.url)

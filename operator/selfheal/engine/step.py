@@ -16,6 +16,7 @@ from selfheal.domain import derive, errors, lifecycle, phases
 from selfheal.domain.decisions import Act, Advance, Decision, Escalate, NeedFacts, Stall, Wait
 from selfheal.domain.effects import (
     NEEDS_INTENT,
+    ONCE,
     Effect,
     EffectKind,
     compute_key,
@@ -248,7 +249,7 @@ def _settle(context: Context, effect: Effect, outcome: Outcome) -> None:
         status = status.evolve(intent=None)
     if effect.kind is EffectKind.MOVE_TICKET:
         status = _settle_move(context, status, effect)
-    if effect.milestone is not None:
+    if effect.milestone is not None or effect.kind in ONCE:
         receipt = Receipt(key=effect.key, kind=effect.kind, at=context.now, ref=outcome.ref)
         status = status.evolve(receipts=[*status.receipts, receipt])
     context.status = status

@@ -6,7 +6,7 @@ import datetime as dt
 
 from selfheal.api.incident import Phase, Resolution
 from selfheal.api.policy import OnFailure
-from selfheal.domain.decisions import Advance, Decision, Escalate, Wait
+from selfheal.domain.decisions import Act, Advance, Decision, Escalate, Wait
 from selfheal.domain.effects import EffectKind, Milestone
 from selfheal.domain.facts import DeliveryState, WorkloadFacts
 from selfheal.domain.machine import hopeless, recovery
@@ -134,10 +134,30 @@ def failed(view: View, why: str) -> Decision:
     wants_revert = view.policy.verification.on_failure is not OnFailure.ESCALATE
     if wants_revert and view.status.revert is None and view.status.pull_request is not None:
         return view.act(EffectKind.OPEN_REVERT, number=view.status.pull_request.number)
-    revert = f" A revert is proposed: {view.status.revert.url}" if view.status.revert else ""
-    return Escalate(
-        reason="VerificationFailed", message=f"The fix did not prove itself: {why}.{revert}"
+    return _take_back(view) or Escalate(
+        reason="VerificationFailed",
+        message=f"The fix did not prove itself: {why.rstrip('.')}.{_revert(view)}",
     )
+
+
+def _take_back(view: View) -> Act | None:
+    """Merge the revert where the policy says so; what a person has to approve first waits for one.
+
+    A freeze holds it back like every merge: it stays proposed.
+    """
+    revert = view.status.revert
+    wanted = view.policy.verification.on_failure is OnFailure.REVERT
+    if not wanted or revert is None or revert.state != "Open" or view.facts.policy.frozen_until:
+        return None
+    return view.once(EffectKind.MERGE_REVERT, number=revert.number)
+
+
+def _revert(view: View) -> str:
+    revert = view.status.revert
+    if revert is None:
+        return ""
+    said = "It was taken back" if revert.state == "Merged" else "A revert is proposed"
+    return f" {said}: {revert.url}"
 
 
 def verified(view: View) -> Decision:
