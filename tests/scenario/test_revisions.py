@@ -81,6 +81,10 @@ async def test_a_value_that_a_reviewer_asks_for() -> None:
     assert limit_of(world) == "256Mi"
     assert world.status.attempts.revision == 1
     assert_once(world)
+    assert world.milestones().count("revision-1") == 1
+    assert "Revised: Raise the memory limit of app from 64Mi to 256Mi" in "".join(
+        comment.body for comment in world.ticket.comments
+    )
 
 
 async def test_a_request_at_a_line_of_the_change() -> None:

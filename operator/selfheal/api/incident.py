@@ -266,6 +266,9 @@ class FixStatus(meta.Model):
     preview: str | None = Field(
         default=None, description="The diff that would be proposed, in dry runs."
     )
+    revision: int = Field(
+        default=0, description="How many commits of this run stood in the pull request before it."
+    )
     code: bool = Field(
         default=False, description="Whether the application's code is edited, not manifests."
     )

@@ -145,7 +145,7 @@ def _pushed(status: IncidentStatus, facts: Facts) -> IncidentStatus:
     answered = list(dict.fromkeys([*known.answered, *found.answers]))[-ANSWERED_LIMIT:]
     return status.evolve(
         pull_request=known.evolve(head_sha=found.pushed_sha, answered=answered),
-        fix=_fix_status(found.proposal),
+        fix=_fix_status(found.proposal).evolve(revision=found.number),
     )
 
 

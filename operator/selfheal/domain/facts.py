@@ -299,6 +299,7 @@ class RevisionFacts:
     head_sha: str  # the head that it was made for
     answers: tuple[str, ...] = ()  # ids of the reviews that it answers
     pushed_sha: str | None = None  # its commit, once it stands on the branch
+    number: int = 0  # which commit of the run it is, after the first
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

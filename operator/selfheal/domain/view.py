@@ -117,8 +117,8 @@ class View:
         key = f"{self.uid}/{self.status.run}/{on}/{name}"
         if any(receipt.key == key for receipt in self.status.receipts):
             return None
-        number = self.status.pull_request.number if self.status.pull_request else 0
-        return Act(effect=Effect(kind=on, key=key, milestone=milestone, number=number, why=why))
+        pull = self.status.pull_request.number if self.status.pull_request else 0
+        return Act(effect=Effect(kind=on, key=key, milestone=milestone, number=pull, why=why))
 
     def is_at_least(self, phase: Phase) -> bool:
         """Say whether the present phase is at or past another one in the chain."""

@@ -154,7 +154,12 @@ async def push_revision(context: Context, effect: Effect) -> Outcome:
         key=effect.key,
     )
     await _tell(context, effect, content, branch.sha)
-    found = dataclasses.replace(documents.revision_from_json(content), pushed_sha=branch.sha)
+    attempts = context.status.attempts
+    found = dataclasses.replace(
+        documents.revision_from_json(content),
+        pushed_sha=branch.sha,
+        number=attempts.revision + attempts.reapply,
+    )
     pull = await code.get_pull_request(known.repository, known.number)
     return Outcome(facts={"pushed": found, "branch": branch, "pull_request": pull}, ref=branch.sha)
 

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.domain import factories as f
 from tests.unit.domain.test_decide_early import kind
 
-from selfheal.api.incident import Attempts, HistoryEntry, Intent, Phase
+from selfheal.api.incident import Attempts, HistoryEntry, Intent, Phase, Receipt
 from selfheal.domain.absorb import absorb
 from selfheal.domain.decisions import Act, Advance, Escalate, Wait
 from selfheal.domain.effects import EffectKind
@@ -201,6 +201,16 @@ def test_a_foreign_commit_is_never_merged_unseen() -> None:
     assert at(f.pull(head_sha="x"), **seen).reason == "ForeignPush"
     approved = f.pull(head_sha="x", reviews=(f.review(sha="x"),))
     assert kind(at(approved, **seen)) is EffectKind.MERGE_PULL_REQUEST
+
+
+def test_a_revision_is_told_in_the_ticket_once() -> None:
+    known = spent(revision=1, fix=f.fix_status(revision=1))
+    seen = {"rules": f.policy(), "ticket": f.ticket(status="Under Review")}
+    found = at(f.pull(), known=known, **seen)
+    assert (found.effect.milestone, found.effect.key.rpartition("/")[2]) == ("revision", "revision-1")
+    receipt = Receipt(key=found.effect.key, kind=found.effect.kind, at=f.NOW)
+    assert isinstance(at(f.pull(), known=known.evolve(receipts=[receipt]), **seen), Wait)
+    assert isinstance(at(f.pull(), known=f.status(P.PR_UNDER_REVIEW, fix=None)), Wait)
 
 
 def test_an_approval_of_the_revision_goes_on() -> None:

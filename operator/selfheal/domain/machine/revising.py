@@ -13,7 +13,7 @@ from selfheal.api.incident import Phase
 from selfheal.api.policy import OnChangesRequested
 from selfheal.domain import effects
 from selfheal.domain.decisions import Act, Decision, Escalate, Wait
-from selfheal.domain.effects import Effect, EffectKind
+from selfheal.domain.effects import Effect, EffectKind, Milestone
 from selfheal.domain.facts import ChecksState, PullRequestFacts, Review, RevisionFacts
 from selfheal.domain.machine import verdicts
 from selfheal.domain.machine.following import is_own, repository_of
@@ -110,10 +110,17 @@ def await_people(view: View, pull: PullRequestFacts) -> Wait | None:
     )
 
 
+def _tell(view: View) -> Act | None:
+    """Say in the ticket which fix stands since the last commit; None: that was said."""
+    number = view.status.fix.revision if view.status.fix else 0
+    return view.comment(Milestone.REVISION, number=number) if number else None
+
+
 def answer(view: View, pull: PullRequestFacts) -> Decision | None:
     """Return what an open pull request needs before it can go on; None: nothing."""
     return (
-        catch_up(view, pull)
+        _tell(view)
+        or catch_up(view, pull)
         or answer_people(view, pull)
         or answer_conflict(view, pull)
         or answer_checks(view, pull)
