@@ -25,6 +25,7 @@ class Wire(Process):
         super().__init__()
         self.trouble: cases.Trouble | None = None
         self.times, self.after, self.replays = 0, False, False
+        self.only = ""
         self.failed: collections.Counter[str] = collections.Counter()
 
     async def call(self, name: str, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -32,7 +33,7 @@ class Wire(Process):
             return await super().call(name, method, *args, **kwargs)
         writes = name.partition(".")[2] in WRITES
         trouble = self.trouble
-        concerned = trouble is not None and (writes or not trouble.writes_only)
+        concerned = trouble is not None and (writes or not trouble.writes_only) and self.only in name
         if trouble is not None and concerned and self.failed[name] < self.times:
             self.failed[name] += 1
             if self.after:
@@ -133,6 +134,22 @@ async def test_an_outage_of_hours_is_waited_for_and_not_handed_over(trouble: cas
     await life.mend()
     await life.world.run_to_end()
     assert life.world.code.created["pull_request"] == 1
+
+
+async def test_merges_that_are_refused_do_not_use_up_the_hour() -> None:
+    life = FakeLife()
+    life.world.people.append(lambda world: cases._approve(life))
+    life.world.file_incident(policy_spec(code={"limits": {"mergesPerHour": 2}}))
+    life.wire.only = "merge_pull_request"
+    await life.break_calls(cases.FORBIDDEN, times=10_000)
+    await life.world.run_until(lambda world: cases._is_stalled(world, "PermissionDenied"))
+    await life.world.run_for(1800)
+    assert life.wire.failed["code.merge_pull_request"] > 10
+    assert life.world.store.policies["default"].status.merges == []
+    await life.mend()
+    await life.world.run_to_end()
+    assert life.world.code.created["merge"] == 1
+    assert len(life.world.store.policies["default"].status.merges) == 1
 
 
 async def test_a_person_takes_the_pull_request_out_of_the_queue() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 
 from selfheal import ports, redaction
@@ -16,6 +17,8 @@ from selfheal.engine.deps import require_code
 from selfheal.engine.outcome import Outcome
 
 HOUR = dt.timedelta(hours=1)
+NOT_MERGED = (errors.Conflict, errors.HandOver, errors.RateLimited, errors.Stalled)
+"""Errors after which it is known that nothing was merged."""
 
 
 async def push_branch(context: Context, effect: Effect) -> Outcome:
@@ -131,7 +134,11 @@ async def merge(context: Context, effect: Effect) -> Outcome:
     method = mapped.merge.method
     if method not in repository.merge_methods:
         method = sorted(repository.merge_methods)[0]
-    await code.merge_pull_request(pull, sha=effect.sha, method=method)
+    try:
+        await code.merge_pull_request(pull, sha=effect.sha, method=method)
+    except NOT_MERGED:
+        await _give_back_merge(context)
+        raise
     return Outcome(
         facts={"pull_request": await code.get_pull_request(pull.repository, pull.number)}
     )
@@ -154,7 +161,19 @@ async def reserve_merge(context: Context) -> None:
         return  # built-in policy: there is no object to count in
     recent = [moment for moment in policy.status.merges if context.now - moment < HOUR]
     status = policy.status.evolve(merges=[*recent, context.now])
-    await context.deps.store.save_policy_status(policy, status)
+    context.policy = await context.deps.store.save_policy_status(policy, status)
+
+
+async def _give_back_merge(context: Context) -> None:
+    """Take back the count of a merge that surely was not made, so that a refusal spends nothing."""
+    policy = context.policy
+    left = [moment for moment in policy.status.merges if moment != context.now]
+    if left == policy.status.merges:
+        return
+    with contextlib.suppress(errors.SelfHealError):  # one counted too many only waits longer
+        context.policy = await context.deps.store.save_policy_status(
+            policy, policy.status.evolve(merges=left)
+        )
 
 
 async def close(context: Context, effect: Effect) -> Outcome:
