@@ -274,5 +274,6 @@ async def build(settings: Settings) -> Runtime:
         renderer=ConfinedRenderer(kustomize=settings.kustomize, helm=settings.helm),
         read_only=settings.read_only,
         dry_run=settings.dry_run,
+        namespace=settings.namespace,
     )
     return Runtime(deps=deps, wiring=wiring, connection=connection, cluster=cluster)

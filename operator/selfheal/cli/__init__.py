@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from selfheal.cli import doctor, incident, once, operator, try_folder
+from selfheal.cli import doctor, incident, once, operator, rollback, try_folder
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -17,4 +17,5 @@ main.add_command(operator.operator)
 main.add_command(once.once)
 main.add_command(doctor.doctor)
 main.add_command(incident.incident)
+main.add_command(rollback.rollback)
 main.add_command(try_folder.try_folder)

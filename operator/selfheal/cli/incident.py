@@ -18,7 +18,8 @@ from selfheal.domain import errors
 T = TypeVar("T")
 
 
-def _with_runtime(work: Callable[[wiring.Runtime], Awaitable[T]]) -> T:
+def with_runtime(work: Callable[[wiring.Runtime], Awaitable[T]]) -> T:
+    """Do one piece of work with the installed adapters; what fails is said in a line."""
     settings = environment.load_settings()
 
     async def run() -> T:
@@ -54,7 +55,7 @@ def render_row(found: Incident) -> str:
 @click.option("--namespace", "-n", help="Only this namespace.")
 def list_(namespace: str | None) -> None:
     """List incidents, a line each."""
-    for found in _with_runtime(lambda runtime: runtime.deps.store.list_incidents(namespace)):
+    for found in with_runtime(lambda runtime: runtime.deps.store.list_incidents(namespace)):
         click.echo(render_row(found))
 
 
@@ -63,7 +64,7 @@ def list_(namespace: str | None) -> None:
 @click.option("--namespace", "-n", default="default", help="Its namespace.")
 def show(name: str, namespace: str) -> None:
     """Show an incident's status as JSON."""
-    found = _with_runtime(lambda runtime: runtime.deps.store.get_incident(f"{namespace}/{name}"))
+    found = with_runtime(lambda runtime: runtime.deps.store.get_incident(f"{namespace}/{name}"))
     click.echo(json.dumps(found.status.to_wire(), indent=2))
 
 
@@ -73,5 +74,5 @@ def show(name: str, namespace: str) -> None:
 def poke(name: str, namespace: str) -> None:
     """Make the operator look at an incident now."""
     nonce = uuid.uuid4().hex[:8]
-    _with_runtime(lambda runtime: runtime.deps.store.poke_incident(f"{namespace}/{name}", nonce))
+    with_runtime(lambda runtime: runtime.deps.store.poke_incident(f"{namespace}/{name}", nonce))
     click.echo(f"{namespace}/{name} poked")

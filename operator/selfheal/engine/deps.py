@@ -35,6 +35,7 @@ class Deps:
     holder: str  # identity of this process, new at every start
     read_only: bool = False
     dry_run: bool = False
+    namespace: str = "selfheal-system"  # the operator's own
     renderer: ports.Renderer | None = None  # None: only plain YAML is fixed
     readings: dict[str, Any] = dataclasses.field(default_factory=dict)
     """What resting incidents last read, by uid (``engine.reading``); nothing is lost with it."""

@@ -53,6 +53,7 @@ async def open_pull_request(context: Context, effect: Effect) -> Outcome:
         context.incident,
         context.status,
         proposal,
+        namespace=context.deps.namespace,
         prose=text.answer.body if text.answer is not None else "",
         finding=finding,
         bundle=bundle,

@@ -36,11 +36,15 @@ def render_body(
     status: IncidentStatus,
     proposal: Proposal,
     *,
+    namespace: str = "selfheal-system",
     prose: str = "",
     finding: Finding | None = None,
     bundle: Bundle | None = None,
 ) -> str:
-    """Return the body: cause, evidence, numbers, risk, rollback, contract, where to look."""
+    """Return the body: cause, evidence, numbers, risk, rollback, contract, where to look.
+
+    ``namespace`` is the operator's.
+    """
     diagnosis = status.diagnosis
     cause = diagnosis.cause if diagnosis else incident.spec.summary
     lines = [
@@ -63,6 +67,9 @@ def render_body(
         "",
         escaping.escape(proposal.rollback),
         "",
+        "Once it is merged, one command takes it back: "
+        f"{escaping.code(render_rollback(incident.key, namespace))}",
+        "",
         "## Proved when",
         "",
         *_contract(status, proposal),
@@ -73,6 +80,14 @@ def render_body(
         _where(incident, status),
     ]
     return redaction.redact_text("\n".join(lines))
+
+
+def render_rollback(key: str, namespace: str) -> str:
+    """Return the one command that takes the fix of an incident back.
+
+    Who may run commands in the operator's pod may take a fix back.
+    """
+    return f"kubectl -n {namespace} exec deploy/selfheal-operator -- selfheal rollback {key} --yes"
 
 
 def _certainty(diagnosis: DiagnosisStatus | None) -> str:

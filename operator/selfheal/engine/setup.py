@@ -61,7 +61,8 @@ async def load(deps: Deps, incident: Incident) -> Context:
 def _edits_code(incident: Incident) -> bool:
     """Say whether the fix that is under way edits the application's code."""
     fix, phase = incident.status.fix, incident.status.phase
-    return fix is not None and fix.code and phases.reached(phase, Phase.FIX_GENERATED)
+    early = phase in phases.CHAIN and not phases.reached(phase, Phase.FIX_GENERATED)
+    return fix is not None and fix.code and not early
 
 
 async def _connect(deps: Deps, policy: Policy, incident: Incident) -> tuple[Systems, str | None]:
