@@ -277,11 +277,12 @@ class Run:
         kind, _, name = self.names(self.fault.target).partition("/")
         incident = f"heal-{self.namespace}"
         await self.file(incident, kind, name)
+        path = f"/apis/selfheal.dev/v1alpha1/namespaces/{self.namespace}/selfhealingincidents/{incident}"
         begun = time.monotonic()
         approved: set[int] = set()
         status: dict[str, Any] = {}
         while time.monotonic() - begun < PATIENCE:
-            found = await asyncio.to_thread(self.bench.kubectl.get, self.namespace, "shi", incident)
+            found = await self.bench.ground.api.find(path)
             status = (found or {}).get("status", {})
             pull = status.get("pullRequest")
             if pull and pull["state"] == "Open" and pull["number"] not in approved:
