@@ -44,6 +44,7 @@ type LabelConnection { nodes: [Label] totalCount: Int! }
 type PullRequestReviewComment { body: String! }
 type PullRequestReviewCommentConnection { nodes: [PullRequestReviewComment] totalCount: Int! }
 type PullRequestReview {
+  authorCanPushToRepository: Boolean!
   id: ID! url: String! comments(first: Int): PullRequestReviewCommentConnection!
   state: String! author: Actor commit: Commit submittedAt: String body: String! }
 type PullRequestReviewConnection { nodes: [PullRequestReview] totalCount: Int! }

@@ -130,6 +130,7 @@ class Reader:
                         "comments": _nodes([{"body": one["body"]} for one in spoken if one.get("pull_request_review_id") == review["id"]]),
                         "state": GRAPH_REVIEW[review["state"].lower()],
                         "author": _actor(review["user"]),
+                        "authorCanPushToRepository": review["user"]["login"] not in state.READERS,
                         "commit": {"oid": review["commit_id"]},
                         "submittedAt": review["submitted_at"],
                         "body": review.get("body") or "",

@@ -22,7 +22,8 @@ _FIELDS = """number url state isDraft merged mergedAt mergeCommit{oid} headRefOi
 baseRefName mergeable mergeStateStatus isInMergeQueue reviewDecision author{login}
 mergedBy{login} closedAt body
 labels(first:50){nodes{name}}
-reviews(last:50){nodes{id url state author{login __typename} commit{oid} submittedAt body
+reviews(last:50){nodes{id url state author{login __typename} authorCanPushToRepository
+commit{oid} submittedAt body
 comments(first:20){nodes{body}}}}
 reviewRequests(first:20){nodes{requestedReviewer{... on User{login}}}}
 comments(last:50){totalCount nodes{author{login __typename}}}
@@ -180,7 +181,8 @@ def _review(node: Mapping[str, Any], ours: frozenset[str]) -> facts.Review:
     login = _login(node["author"])
     return facts.Review(
         by=facts.Actor(id=login, name=login, is_operator=login in ours),
-        is_person=_is_person(node["author"], ours),
+        # as for GitHub's own protection, only the word of who may write counts
+        is_person=_is_person(node["author"], ours) and bool(node["authorCanPushToRepository"]),
         state=_REVIEWS[node["state"]],
         sha=(node["commit"] or {}).get("oid") or "",
         at=dt.datetime.fromisoformat(node["submittedAt"]),

@@ -8,6 +8,7 @@ import pytest
 
 from selfheal.adapters.github import queries
 from selfheal.domain import facts
+from selfheal.domain.machine import verdicts
 
 S = facts.ChecksState
 USER = {"login": "ann", "__typename": "User"}
@@ -59,6 +60,7 @@ def review(state: str, author: dict[str, str] | None, **changes: Any) -> dict[st
         "author": author,
         "commit": {"oid": "h1"},
         "submittedAt": "2026-11-23T05:00:00Z",
+        "authorCanPushToRepository": True,
         "id": "PRR_1",
         "url": "https://github.example/review/1",
         "comments": {"nodes": [{"body": "at a line"}]},
@@ -192,3 +194,11 @@ def test_required_checks_together(
     rollup = {"state": "PENDING", "contexts": {"nodes": contexts}}
     commits = {"nodes": [{"commit": {"oid": "h1", "statusCheckRollup": rollup}}]}
     assert read(frozenset(required), commits=commits).required_checks is expected
+
+
+@pytest.mark.parametrize("state", ["APPROVED", "CHANGES_REQUESTED"])
+def test_a_stranger_who_may_not_write_neither_approves_nor_objects(state: str) -> None:
+    pull = read(reviews={"nodes": [review(state, USER, authorCanPushToRepository=False)]})
+    assert not pull.reviews[0].is_person
+    assert not verdicts.is_approved(pull)
+    assert verdicts.wants_changes(pull) is None
