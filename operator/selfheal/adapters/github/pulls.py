@@ -29,13 +29,26 @@ def read_many(
     found: dict[queries.Wanted, facts.PullRequestFacts] = {}
     for start in range(0, len(unique), queries.CHUNK):
         chunk = unique[start : start + queries.CHUNK]
-        data, faults = api.graphql(queries.build(chunk))
+        data, faults = _query(api, chunk)
         for fault in faults:
             if fault.get("type") != "NOT_FOUND":
                 text = translation.answer_text(fault)
                 raise errors.Transient(f"GraphQL read failed: {text}", system=translation.SYSTEM)
         found.update(queries.parse(chunk, data, own_login=own_login, required=required))
     return found
+
+
+def _query(
+    api: session.Api, chunk: Sequence[queries.Wanted]
+) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
+    """Ask for pull requests; once more without fields that the server does not know."""
+    try:
+        return api.graphql(queries.build(chunk))
+    except errors.Transient as exc:
+        unknown = [name for name in queries.NEWER if name in exc.message]
+        if not unknown:
+            raise
+        return api.graphql(queries.build(chunk, without=queries.NEWER))
 
 
 def read(

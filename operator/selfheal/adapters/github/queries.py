@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from selfheal.domain import facts
@@ -60,13 +60,20 @@ _FAILED_STATUS = frozenset({"FAILURE", "ERROR"})
 Wanted = tuple[str, int]
 
 
-def build(wanted: Sequence[Wanted]) -> str:
+NEWER = ("isInMergeQueue", "authorCanPushToRepository")
+"""Fields that an older Enterprise Server may not know; there is no queue then, and people count."""
+
+
+def build(wanted: Sequence[Wanted], *, without: Collection[str] = ()) -> str:
     """Return one query for all wanted pull requests, aliased ``r<i>`` and ``p<number>``."""
     parts = []
+    fields = _FIELDS
+    for name in without:
+        fields = fields.replace(name, "")
     for index, (repository, numbers) in enumerate(_by_repository(wanted).items()):
         owner, _, name = repository.partition("/")
         pulls = "\n".join(
-            f"p{number}: pullRequest(number:{number}){{{_FIELDS.replace('NUMBER', str(number))}}}"
+            f"p{number}: pullRequest(number:{number}){{{fields.replace('NUMBER', str(number))}}}"
             for number in numbers
         )
         where = f"owner:{json.dumps(owner)}, name:{json.dumps(name)}"
@@ -173,16 +180,17 @@ def _pull(
         required_checks=checks_state(_contexts(node), required),
         review_decision=node["reviewDecision"] or None,
         behind=node["mergeStateStatus"] == "BEHIND",
-        queued=bool(node["isInMergeQueue"]),
+        queued=bool(node.get("isInMergeQueue")),
     )
 
 
 def _review(node: Mapping[str, Any], ours: frozenset[str]) -> facts.Review:
     login = _login(node["author"])
+    # As for GitHub's own protection, only the word of who may write counts.
+    may_write = node.get("authorCanPushToRepository") is not False
     return facts.Review(
         by=facts.Actor(id=login, name=login, is_operator=login in ours),
-        # as for GitHub's own protection, only the word of who may write counts
-        is_person=_is_person(node["author"], ours) and bool(node["authorCanPushToRepository"]),
+        is_person=_is_person(node["author"], ours) and may_write,
         state=_REVIEWS[node["state"]],
         sha=(node["commit"] or {}).get("oid") or "",
         at=dt.datetime.fromisoformat(node["submittedAt"]),

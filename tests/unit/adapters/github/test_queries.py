@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from selfheal.adapters.github import queries
-from selfheal.domain import facts
+from selfheal.adapters.github import pulls, queries
+from selfheal.domain import errors, facts
 from selfheal.domain.machine import verdicts
 
 S = facts.ChecksState
@@ -202,3 +202,31 @@ def test_a_stranger_who_may_not_write_neither_approves_nor_objects(state: str) -
     assert not pull.reviews[0].is_person
     assert not verdicts.is_approved(pull)
     assert verdicts.wants_changes(pull) is None
+
+
+class OldServer:
+    """An Enterprise Server that does not know a newer field."""
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+        self.asked: list[str] = []
+
+    def graphql(self, query: str) -> Any:
+        self.asked.append(query)
+        if len(self.asked) == 1:
+            raise errors.Transient(self.message)
+        found = node(reviews={"nodes": [review("APPROVED", USER)]})
+        del found["isInMergeQueue"], found["reviews"]["nodes"][0]["authorCanPushToRepository"]
+        return {"r0": {"p7": found}}, []
+
+
+def test_a_server_that_lacks_newer_fields_is_asked_without_them() -> None:
+    server: Any = OldServer("GraphQL read failed: Field 'isInMergeQueue' doesn't exist on type 'PullRequest'")
+    wanted = ("acme/gitops", 7)
+    pull = pulls.read_many(server, [wanted], "op", {})[wanted]
+    assert (pull.queued, pull.reviews[0].is_person) == (False, True)
+    assert not any(name in server.asked[1] for name in queries.NEWER)
+    other: Any = OldServer("GraphQL read failed: something else")
+    with pytest.raises(errors.Transient):
+        pulls.read_many(other, [wanted], "op", {})
+    assert len(other.asked) == 1
