@@ -76,6 +76,8 @@ def compare_values(before: Any, after: Any, path: Path = ()) -> Iterator[Leaf]:
         return
     one, other = by_name(before), by_name(after)
     if one is not None and other is not None:
+        if [name for name in one if name in other] != [name for name in other if name in one]:
+            yield Leaf(path=path, before=before, after=after)  # order means something: init, env
         yield from compare_values(one, other, path)
     elif _aligned(before, after):
         for index, pair in enumerate(zip(before, after, strict=True)):

@@ -10,21 +10,47 @@ from collections.abc import Mapping, Sequence
 
 from selfheal.api.meta import parse_quantity
 from selfheal.api.policy import GuardsSpec
-from selfheal.remediation import changes, diff, field_rules, object_rules, rendering, run_rules
+from selfheal.remediation import (
+    changes,
+    diff,
+    field_rules,
+    object_rules,
+    owners,
+    rendering,
+    run_rules,
+)
 from selfheal.remediation.changes import DocumentChange
 from selfheal.remediation.edits import Proposal, Refusal
 
-PROTECTED = (".github/*", ".gitlab-ci.yml", "*/.git/*", ".git/*", "*/.sops.yaml", ".sops.yaml")
-"""Paths that no fix ever changes: pipelines and the keys of secrets."""
+PROTECTED = (
+    ".github/*", ".gitlab-ci.yml", "*/.git/*", ".git/*", "*/.sops.yaml", ".sops.yaml",
+    ".gitmodules", ".circleci/*", ".tekton/*", "Jenkinsfile", "CODEOWNERS", "*/CODEOWNERS",
+)  # fmt: skip
+"""Paths that no fix ever changes: pipelines, who reviews, and the keys of secrets."""
 
-_KIND_RULES: Mapping[str, tuple[str, str]] = {
+KIND_RULES: Mapping[str, tuple[str, str]] = {
     "ResourceQuota": ("WeakensQuota", "a quota"),
     "LimitRange": ("WeakensQuota", "a limit range"),
     "NetworkPolicy": ("WeakensNetworkPolicy", "a network policy"),
     "ClusterRole": ("WidensRBAC", "permissions"),
     "ClusterRoleBinding": ("WidensRBAC", "permissions"),
     "Secret": ("TouchesSecret", "a Secret"),
+    **{
+        kind: ("WeakensAdmission", "what the cluster admits")
+        for kind in (
+            "CustomResourceDefinition",
+            "MutatingWebhookConfiguration",
+            "Namespace",
+            "ValidatingWebhookConfiguration",
+            "MutatingAdmissionPolicy",
+            "MutatingAdmissionPolicyBinding",
+            "ValidatingAdmissionPolicy",
+            "ValidatingAdmissionPolicyBinding",
+        )
+    },
 }
+"""Kinds that no fix ever changes, whatever guards.kinds lists: reason and words."""
+
 _IMAGE_AUTOMATION = "$imagepolicy"  # Flux marks the fields that its image automation writes
 
 
@@ -46,9 +72,11 @@ def check_proposal(
     found = list(changes.compare_documents(files, proposal.files))
     if not found:
         raise Refusal("NothingChanged", "The proposal changes no document, only its form.")
+    known = [manifest for _, _, manifest in rendering.iterate_manifests(files, mapped_path)]
     for change in found:
         _check_document(change, guards, namespace)
         for leaf in change.leaves() if change.before is not None else ():
+            owners.check_leaf(leaf, change.manifest, known)
             field_rules.check_leaf(leaf, change.name, str(change.manifest.get("kind")))
             _check_cap(leaf, change.name, guards)
     _check_one_application(found)
@@ -109,8 +137,8 @@ def _check_document(change: DocumentChange, guards: GuardsSpec, namespace: str) 
         raise Refusal("KindNotAllowed", f"{change.file} gets a document that is no object.")
     if change.after is None:
         raise Refusal("DeletesData", f"{change.name} would be removed.")
-    if kind in _KIND_RULES:
-        reason, what = _KIND_RULES[kind]
+    if kind in KIND_RULES:
+        reason, what = KIND_RULES[kind]
         raise Refusal(reason, f"{change.name}: {what} is never changed to make something green.")
     if kind not in guards.kinds:
         raise Refusal("KindNotAllowed", f"{change.name}: guards.kinds does not list {kind}.")

@@ -167,6 +167,10 @@ IDENTITY = frozenset(
 _CLAIM_FIELDS = frozenset({"accessModes", "resources", "storageClassName", "volumeMode"})
 
 
+KINDS = frozenset(_BY_KIND) | WORKLOADS
+"""Kinds that have rules of their own."""
+
+
 def rules_for(kind: str) -> tuple[tuple[str, str, Rule], ...]:
     """Return path pattern, reason and rule of a kind; the first pattern that matches decides."""
     return _BY_KIND.get(kind) or (_WORKLOADS if kind in WORKLOADS else ())
@@ -188,6 +192,7 @@ def check_document(change: DocumentChange, namespace: str) -> None:
         return
     _check_selector(change)
     _check_subjects(change, namespace)
+    _check_grown_rules(change)
     for path in (("spec", "selector"), ("spec", "template", "spec", "nodeSelector")):
         before, after = _at(change.before, path), _at(change.after or {}, path)
         if isinstance(before, Mapping) and len(after or ()) < len(before):
@@ -235,6 +240,26 @@ def _check_subjects(change: DocumentChange, namespace: str) -> None:
             f"{change.name}: a subject may only be corrected to a near ServiceAccount of "
             f"{namespace}.",
         )
+
+
+def _check_grown_rules(change: DocumentChange) -> None:
+    """A rule that gains a verb may be of no resource that leads to credentials or more rights."""
+    if change.manifest.get("kind") != "Role":
+        return
+    before, after = _at(change.before, ("rules",)), _at(change.after, ("rules",))
+    pairs = zip(before or (), after or (), strict=False)
+    for old, new in pairs:
+        if old == new or not isinstance(new, Mapping):
+            continue
+        resources, groups = new.get("resources") or ("*",), new.get("apiGroups") or ("*",)
+        asked = [
+            {"group": group, "resource": one, "verb": ""} for group in groups for one in resources
+        ]
+        if not all(map(is_harmless, asked)):
+            raise Refusal(
+                "WidensRBAC",
+                f"{change.name}: nothing is added to a rule for {', '.join(map(str, resources))}.",
+            )
 
 
 def _check_new(change: DocumentChange) -> None:

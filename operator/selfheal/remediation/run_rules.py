@@ -22,12 +22,16 @@ LONGEST_WAIT = 30
 MOST_TRIES = 300
 """Highest failureThreshold of a startup probe; with a period of 3 s a quarter of an hour."""
 
+LONGEST_START = 960
+"""Seconds that a startup probe may allow: what fixes give, and the round-up to whole periods."""
+
 ALIKE = 0.75
 """Least difflib ratio of two spellings of the same word."""
 
 # What makes everything green and does nothing: waiting for ever, or succeeding whatever happens.
 _IDLE = re.compile(
     r"\bsleep\b|\btail -f|\btail\b.*?/dev/null|\bwhile (?:true|:|sleep)|\bpause\b|"
+    r"\bhttp\.server\b|\b(?:nc|ncat|netcat) -\w*l|^(?:/bin/)?(?:echo|printf|date) |"
     r"\|\| *(?:true|:|exit 0)|; *(?:true|:|exit 0)|\bset \+e\b|\btrap\b|"
     r"^(?:/bin/|/usr/bin/)?(?:true|:|exit 0|yes|cat)$",
     re.MULTILINE,
@@ -39,6 +43,13 @@ _SECRET_NAME = re.compile(
 )
 _SECRET_VALUE = re.compile(
     r"://[^\s:/@]*:[^\s/@]+@|-----BEGIN|\bAKIA[0-9A-Z]{16}|\bgh[pousr]_\w{20}"
+)
+# A check that is switched off, or code put into the process, by a variable or an option.
+_WEAKER = re.compile(
+    r"(?:^|[\W_])(?:skip|disable|ignore|bypass)[_-]?\w|(?:^|[\W_])(?:insecure|no[_-]?verify)|"
+    r"reject_unauthorized|verify[_=-]*(?:0|no|off|false|none)\b|sslmode=(?:disable|allow)|"
+    r"^ld_(?:preload|library_path|audit)\b|^bash_env\b|-javaagent|-agent(?:path|lib)|--require\b",
+    re.IGNORECASE | re.MULTILINE,
 )
 _HANDLERS = ("httpGet", "tcpSocket", "grpc", "exec")
 
@@ -64,6 +75,8 @@ def check_command(leaf: Leaf) -> str | None:
         found = set()
     if found - {match.group() for match in _IDLE.finditer(before)}:
         return "a command is never replaced by one that only waits or always succeeds"
+    if _WEAKER.search(after) and not _WEAKER.search(before):
+        return "a check is never switched off to make something green"
     if _SECRET_VALUE.search(after) and not _SECRET_VALUE.search(before):
         return "a credential never goes to Git"
     return None
@@ -112,15 +125,22 @@ def check_probe(leaf: Leaf) -> str | None:
         return "a probe is never removed or emptied"
     probe = next(str(step) for step in leaf.path if str(step).endswith("Probe"))
     field, value = leaf.path[-1], leaf.after
-    if field in ("port", "path", "scheme", "service", "host"):
+    if field in ("port", "path", "scheme", "service"):
         return None
     if field == "command" and "exec" in leaf.path:
-        return check_command(leaf)
+        return _asks_the_same(leaf, probe)
     if probe == "startupProbe":
         return _startup(str(field), value)
     if field == "timeoutSeconds":
         return _waits(leaf)
     return "a probe may be corrected in what it asks and wait longer, never be weakened"
+
+
+def _asks_the_same(leaf: Leaf, probe: str) -> str | None:
+    """A command may be spelt right; a new startup probe is compared with the liveness probe."""
+    if (leaf.before is None and probe == "startupProbe") or _is_slip(leaf.before, leaf.after):
+        return None
+    return "another question is no correction of a probe"
 
 
 def _startup(field: str, value: Any) -> str | None:
@@ -187,10 +207,71 @@ def check_document(change: DocumentChange) -> None:
                 "WeakensProbe",
                 f"{change.name}: a new startup probe of {name} asks what its liveness probe asks.",
             )
+        _check_variables(change.name, container, now)
+        _check_probes(change.name, name, container, now, after)
+
+
+def _check_variables(document: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise Refusal for a variable that switches a check off or puts code into the process."""
+    old, new = _settings(before), _settings(now)
+    for name, value in new.items():
+        if old.get(name) != value and _WEAKER.search(f"{name}={value}\n{value}"):
+            raise Refusal("HidesFailure", f"{document}: {name} would switch a check off.")
+
+
+def _settings(container: Mapping[str, Any]) -> dict[str, str]:
+    listed = [one for one in container.get("env") or () if isinstance(one, Mapping)]
+    return {str(one.get("name")): str(one.get("value")) for one in listed}
+
+
+def _check_probes(
+    document: str,
+    name: str,
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    containers: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Raise Refusal for a start without end, and for a probe that asks another container."""
+    startup = now.get("startupProbe")
+    if startup != before.get("startupProbe") and _patience(startup) > LONGEST_START:
+        raise Refusal(
+            "WeakensProbe", f"{document}: a start of {name} takes {LONGEST_START} s at the most."
+        )
+    own = _ports(now)
+    others = {port for one, other in containers.items() if one != name for port in _ports(other)}
+    for kind in ("livenessProbe", "readinessProbe", "startupProbe"):
+        old, new = _port(before.get(kind)), _port(now.get(kind))
+        if new != old and new in others - own:
+            raise Refusal(
+                "WeakensProbe", f"{document}: port {new} that {kind} would ask is not of {name}."
+            )
+
+
+def _patience(probe: Any) -> float:
+    """Return the seconds that a probe allows, with the defaults of Kubernetes."""
+    if not isinstance(probe, Mapping):
+        return 0
+    values = [probe.get("failureThreshold", 3), probe.get("periodSeconds", 10)]
+    tries, period = (value if isinstance(value, int) else 0 for value in values)
+    return tries * period
+
+
+def _ports(container: Mapping[str, Any]) -> set[str]:
+    ports = [one for one in container.get("ports") or () if isinstance(one, Mapping)]
+    return {str(one[key]) for one in ports for key in ("name", "containerPort") if key in one}
+
+
+def _port(probe: Any) -> str | None:
+    asked = [one for one in _handler(probe).values() if isinstance(one, Mapping)]
+    return next((str(one["port"]) for one in asked if "port" in one), None)
 
 
 def _handler(probe: Any) -> Any:
-    return {name: probe[name] for name in _HANDLERS if name in (probe or {})}
+    return {name: value for name, value in _items(probe) if name in _HANDLERS}
+
+
+def _items(value: Any) -> Any:
+    return value.items() if isinstance(value, Mapping) else ()
 
 
 def _containers(value: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
