@@ -22,6 +22,7 @@ from tests.scenario.world import FILE, SOURCE, World, policy_spec, repository_sp
 
 from selfheal.api.incident import Incident, Phase, Resolution
 from selfheal.api.policy import Policy
+from selfheal.domain import errors
 from selfheal.engine.deps import Systems
 
 pytestmark = pytest.mark.sandbox
@@ -168,4 +169,27 @@ async def test_the_merge_queue_is_entered_with_the_approved_head_and_left(sandbo
     for _ in range(2):
         await life.world.host.leave_merge_queue(life.repository, 1)
     assert not (await life.world.host.get_pull_request(life.repository, 1)).queued
+    life.side.close()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_forced_move_whose_answer_is_lost_is_found_again(sandbox: worlds.Sandbox, when: str) -> None:
+    life = WireLife(sandbox)
+    host, repository, name = life.world.host, life.repository, "selfheal/production-checkout-r1a1"
+    base = await host.get_branch_sha(repository, "main")
+    made = await host.ensure_branch(repository, name, base_sha=base, files={"x": b"1"}, message="Fix", key="u/1")
+    moved = life.side.push("main", {"README.md": b"# other\n"}, "bob")
+
+    async def push() -> Any:
+        return await host.push_revision(
+            repository, name, head_sha=made.sha, parent_sha=moved, files={"x": b"2"}, message="Again", key="u/2"
+        )
+
+    client.fault(sandbox.url, match={"method": "POST", "path": "^/graphql$"}, when=when, status=502)
+    with pytest.raises(errors.UnknownOutcome):
+        await push()
+    first = await push()
+    assert await push() == first
+    history = await host.list_commits(repository, first.sha, "")
+    assert [commit.sha for commit in history[:2]] == [first.sha, moved]
     life.side.close()
