@@ -137,9 +137,13 @@ def check_probe(leaf: Leaf) -> str | None:
 
 
 def _asks_the_same(leaf: Leaf, probe: str) -> str | None:
-    """A command may be spelt right; a new startup probe is compared with the liveness probe."""
-    if (leaf.before is None and probe == "startupProbe") or _is_slip(leaf.before, leaf.after):
+    """The program stays; a new startup probe is compared with the liveness probe."""
+    if leaf.before is None and probe == "startupProbe":
         return None
+    before, after = leaf.before, leaf.after
+    lists = isinstance(before, list) and isinstance(after, list) and len(before) == len(after)
+    if _is_slip(before, after) or (lists and before[:1] == after[:1]):
+        return check_command(leaf)
     return "another question is no correction of a probe"
 
 
