@@ -13,9 +13,9 @@ from selfheal.api.classes import IncidentClass
 from selfheal.api.incident import Phase
 from selfheal.api.policy import DeliveryStrategy
 from selfheal.diagnosis import registry
-from selfheal.domain import effects, errors, phases
+from selfheal.domain import commands, effects, errors, phases
 from selfheal.domain.facts import DuplicateFacts, PullRequestState, TicketFacts
-from selfheal.engine import code_fix, documents, related, revisions
+from selfheal.engine import code_fix, documents, recurrence, related, revisions
 from selfheal.engine.context import Context
 from selfheal.engine.deps import require_code, require_tracker
 from selfheal.remediation import serialise
@@ -226,14 +226,15 @@ async def read_checks(context: Context) -> dict[str, Any]:
         )
         workload = dataclasses.replace(workload, faults=registry.list_faults(bundle))
     results = contract.evaluate(names, workload, since=_since(context), now=context.now)
-    return {**found, "checks": tuple(results)}
+    return {**found, "checks": (*results, *await recurrence.check(context))}
 
 
 def check_names(context: Context, class_: IncidentClass | None) -> tuple[str, ...]:
     """Return the contract: the one stored before the fix, else that of the class."""
     known = context.status.verification
     if known is not None and known.checks and class_ is not None:
-        return tuple(check.name for check in known.checks)
+        names = tuple(check.name for check in known.checks)
+        return tuple(name for name in names if name != contract.NO_SECOND)
     return contract.checks_for(class_ or IncidentClass.UNKNOWN)
 
 
@@ -308,8 +309,25 @@ async def read_adoption(context: Context) -> dict[str, Any]:
     return {"adoption_refused": None}
 
 
+async def read_author_groups(context: Context) -> dict[str, Any]:
+    """Ask for the groups of who gives the oldest command that is open."""
+    known, ticket = context.status.ticket, context.facts.ticket
+    spec = context.spec.tracker.commands
+    command = commands.find_open(known, ticket, spec) if known and ticket else None
+    if command is None:
+        return {"author_groups": None}
+    tracker = require_tracker(context.systems)
+    try:
+        return {"author_groups": await tracker.get_groups(command.by.id)}
+    except errors.Unreachable:
+        raise
+    except errors.Stalled:
+        return {"author_groups": None}  # a comment must not hold up the incident: it is answered so
+
+
 READERS: Mapping[str, Reader] = {
     "ticket": read_ticket,
+    "author_groups": read_author_groups,
     "workload": read_workload,
     "diagnosis": read_diagnosis,
     "proposal": read_proposal,

@@ -144,11 +144,16 @@ async def _diagnosis(
     class_ = best.class_ if best else IncidentClass.UNKNOWN
     workload = await context.deps.cluster.observe_workload(context.namespace, bundle.target)
     workload = dataclasses.replace(workload, faults=registry.list_faults(bundle))
-    checks = contract.evaluate(
-        contract.checks_for(class_), workload,
-        since=context.now - context.spec.verification.stable_for, now=context.now,
-    )  # fmt: skip
+    since = context.now - context.spec.verification.stable_for
+    names = contract.checks_for(class_)
+    checks = contract.evaluate(names, workload, since=since, now=context.now)
     failing = registry.is_failing(bundle)
+    # A cause that nothing shows now: no check of it fails, nor do the rules see such a fault.
+    shown = class_ in {known for known, _ in workload.faults}
+    reproduced = failing or shown or not all(check.holds for check in checks)
+    if not reproduced:  # it is watched as what is not known is
+        names = contract.checks_for_unknown()
+        checks = contract.evaluate(names, workload, since=since, now=context.now)
     failure = None
     if best is None and failing:
         failure = (
@@ -166,7 +171,7 @@ async def _diagnosis(
         evidence_ref=name,
         summary=settled.summary or (best.cause if best else ""),
         container=best.container if best else None,
-        not_failing=best is None and not failing,
+        not_failing=not failing and (best is None or not reproduced),
         failure=failure,
         at=context.now,
         checks=tuple(checks),

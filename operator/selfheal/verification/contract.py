@@ -24,6 +24,8 @@ PROBES = "ProbePresent"
 THROTTLING = "NotThrottled"
 SCHEDULED = "PodsScheduled"
 NO_EVICTION = "NoEviction"
+NO_SECOND = "NoSecondIncident"
+"""Broken by another incident of the same target and class; it is no part of a stored contract."""
 
 _BASE = (ROLLOUT, READY)
 _CONTRACTS: Mapping[IncidentClass, tuple[str, ...]] = {
@@ -94,6 +96,13 @@ def evaluate(
         holds, message, final = check(workload, begin)
         results.append(CheckResult(name=name, holds=holds, message=message, final=final))
     return tuple(results)
+
+
+def fail_by_incident(key: str, filed: dt.datetime | None) -> CheckResult:
+    """Return the check that an incident of the same target and class breaks, for good."""
+    at = f" at {filed:%Y-%m-%d %H:%M:%S} UTC" if filed else ""
+    message = f"{key} reported the same fault again{at}, after the fix was live."
+    return CheckResult(name=NO_SECOND, holds=False, message=message, final=True)
 
 
 def looks_for_faults(names: Sequence[str]) -> bool:
