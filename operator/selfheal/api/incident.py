@@ -311,9 +311,14 @@ class CheckStatus(meta.Model):
 
     name: str = Field(description="What must hold.")
     before: bool | None = Field(default=None, description="Whether it held before the fix.")
+    before_at: meta.Time | None = Field(default=None, description="When that was seen.")
+    before_message: str = Field(default="", description="What was seen before the fix.")
     after: bool | None = Field(default=None, description="Whether it holds now.")
     holds_since: meta.Time | None = Field(
         default=None, description="Since when it holds without a break."
+    )
+    fails_since: meta.Time | None = Field(
+        default=None, description="Since when it fails without a break."
     )
     message: str = Field(default="", description="What was seen.")
 

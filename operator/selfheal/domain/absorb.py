@@ -22,7 +22,13 @@ from selfheal.api.incident import (
 from selfheal.api.policy import RepositorySpec
 from selfheal.domain import phases
 from selfheal.domain.derive import newest_id
-from selfheal.domain.facts import CheckResult, Facts, ProposalFacts, PullRequestState
+from selfheal.domain.facts import (
+    CheckResult,
+    DiagnosisFacts,
+    Facts,
+    ProposalFacts,
+    PullRequestState,
+)
 from selfheal.domain.machine.verdicts import is_approved, wants_changes
 
 ANSWERED_LIMIT = 100
@@ -82,7 +88,7 @@ def _diagnosis(status: IncidentStatus, facts: Facts, minimum_confidence: float) 
     found = facts.diagnosis
     if found is None or status.phase is not Phase.ANALYSIS_IN_PROGRESS:
         return status
-    status = status.evolve(verification=_before(status, found.checks, facts))
+    status = status.evolve(verification=_before(status, found))
     if found.failure or found.not_failing or found.confidence < minimum_confidence:
         return status
     return status.evolve(
@@ -104,14 +110,22 @@ def _duplicate(status: IncidentStatus, facts: Facts) -> IncidentStatus:
     return status.evolve(duplicate_of=facts.duplicate.primary)
 
 
-def _before(
-    status: IncidentStatus, names: Sequence[CheckResult], facts: Facts
-) -> VerificationStatus | None:
+def _before(status: IncidentStatus, found: DiagnosisFacts) -> VerificationStatus | None:
+    names = found.checks
     known = [check.name for check in status.verification.checks] if status.verification else []
     if not names or known == [check.name for check in names]:
         return status.verification
     return VerificationStatus(
-        checks=[CheckStatus(name=c.name, before=c.holds, message=c.message) for c in names]
+        checks=[
+            CheckStatus(
+                name=c.name,
+                before=c.holds,
+                message=c.message,
+                before_message=c.message,
+                before_at=found.at,
+            )
+            for c in names
+        ]
     )
 
 
@@ -234,11 +248,11 @@ def _verdict(status: IncidentStatus) -> IncidentStatus:
 def _check(
     result: CheckResult, known: CheckStatus | None, now: dt.datetime, *, fresh: bool
 ) -> CheckStatus:
-    since = known.holds_since if known and not fresh else None
-    return CheckStatus(
-        name=result.name,
-        before=known.before if known else None,
+    seen = known if known and not fresh else None
+    holding, failing = (seen.holds_since, seen.fails_since) if seen else (None, None)
+    return (known or CheckStatus(name=result.name)).evolve(
         after=result.holds,
-        holds_since=(since or now) if result.holds else None,
+        holds_since=(holding or now) if result.holds else None,
+        fails_since=None if result.holds else (failing or now),
         message=result.message,
     )

@@ -5,8 +5,10 @@ Every text leaves redacted: reports, causes and the lines around an edit may hol
 
 from __future__ import annotations
 
+import datetime as dt
+
 from selfheal import redaction
-from selfheal.api.incident import Incident, IncidentStatus, Phase
+from selfheal.api.incident import CheckStatus, Incident, IncidentStatus, Phase
 from selfheal.domain.effects import Milestone
 from selfheal.domain.facts import ProposalFacts
 from selfheal.engine import escaping
@@ -133,9 +135,7 @@ def _verification(
 ) -> str:
     known = status.verification
     checks = known.checks if known else []
-    rows = [
-        f"- {check.name}: {_verdict(check.before)} → {_verdict(check.after)}" for check in checks
-    ]
+    rows = [line for check in checks for line in _measured(check)]
     return "\n".join(["**Verified:** every check held through the stability window.", "", *rows])
 
 
@@ -172,11 +172,21 @@ def _checks(status: IncidentStatus) -> list[str]:
     merged = status.pull_request is not None and status.pull_request.merge_sha is not None
     if known is None or not merged:
         return []
-    return [
-        f"- Check {check.name}: {_verdict(check.before)} before the fix, {_verdict(check.after)} "
-        f"after it. {escaping.line(check.message)}".rstrip()
-        for check in known.checks
-    ]
+    return [line for check in known.checks for line in _measured(check)]
+
+
+def _measured(check: CheckStatus) -> list[str]:
+    """Return what a check was before the fix and after it: when, and what was seen."""
+    before = _seen(check.before, check.before_message, check.before_at, "at")
+    since = check.holds_since or check.fails_since
+    after = _seen(check.after, check.message, since, "since")
+    return [f"- {check.name} before the fix: {before}", f"- {check.name} after it: {after}"]
+
+
+def _seen(holds: bool | None, message: str, at: dt.datetime | None, word: str) -> str:
+    when = f" {word} {at:%Y-%m-%d %H:%M:%S} UTC" if at is not None and holds is not None else ""
+    said = f". {escaping.line(message)}" if message and holds is not None else ""
+    return f"{_verdict(holds)}{when}{said}"
 
 
 def _precondition(

@@ -124,6 +124,10 @@ def test_checks_hold_since_they_began_and_start_afresh_after_the_fix() -> None:
     assert fixed.verification.checks[0].holds_since == later
     broken = take(fixed, checks=(f.check(holds=False),), now=later)
     assert broken.verification.checks[0].holds_since is None
+    assert broken.verification.checks[0].fails_since == later
+    much_later = later + dt.timedelta(minutes=1)
+    still = take(broken, checks=(f.check(holds=False),), now=much_later)
+    assert still.verification.checks[0].fails_since == later
     known = fixed.evolve(phase=P.VERIFICATION_COMPLETE)
     assert take(known, checks=(f.check(holds=True),), now=later).verification.verdict == "Passed"
     over = Handover(phase=P.VERIFICATION_IN_PROGRESS, reason="VerificationFailed", message="m", at=f.NOW, run=1)
