@@ -84,7 +84,8 @@ def build_ahead() -> subprocess.Popen[bytes] | None:
         return None
     LOGS.mkdir(parents=True, exist_ok=True)
     log = (LOGS / "build-ahead.log").open("wb")
-    script = f"{sys.executable} -m hack.cluster build && {sys.executable} -m hack.cluster images"
+    build = f"{sys.executable} -m hack.cluster build"
+    script = f"{build} && {sys.executable} -m hack.cluster images && {build} --flux"
     return subprocess.Popen(
         ["nice", "-n", "10", "bash", "-c", script], cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.DEVNULL
     )

@@ -58,6 +58,9 @@ def _status(_: argparse.Namespace) -> int:
 
 def _build(arguments: argparse.Namespace) -> int:
     packages.ensure()
+    if arguments.flux:
+        binaries.build(binaries.FLUX)
+        return 0
     for module in binaries.RENDERERS:  # first: contract tests want them, and they are quick
         binaries.build(module)
     if not arguments.renderers:
@@ -103,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     build = commands.add_parser("build", help="build the binaries only")
     build.add_argument("--renderers", action="store_true", help="only kustomize and helm")
+    build.add_argument("--flux", action="store_true", help="only Flux's kustomize-controller")
     build.set_defaults(run=_build)
     pictures = commands.add_parser(
         "images", help="make test images and bases, push them to the local registry"

@@ -57,6 +57,9 @@ KUSTOMIZE = Module(
 )
 RENDERERS = (KUSTOMIZE, HELM)
 """What the operator renders sources with; its image has the same (Dockerfile)."""
+FLUX = Module(
+    config.HERE / "flux", {"kustomize-controller": "github.com/fluxcd/kustomize-controller"}
+)
 KIND = Module(config.HERE / "kind", {"kind": "sigs.k8s.io/kind"})
 
 
