@@ -43,6 +43,15 @@ async def test_merged_where_the_policy_reverts() -> None:
     assert "NoOOMKill" in said
     assert "was killed for lack of memory" in said
     assert world.status.revert.url in said
+    assert "NoOOMKill before the fix: fails at 2026-11-23 " in said
+    assert "NoOOMKill after it: fails since 2026-11-23 " in said
+    assert "git revert" not in said, "that is done"
+    body = world.pull.body
+    assert body.startswith("This takes https://github.example/acme/gitops/pull/1 back. The fix did not prove itself: NoOOMKill")
+    assert "NoOOMKill before the fix: fails at" in body
+    assert "Ticket: " in body
+    there = [said for said in world.code.comments(1) if "A person is needed: VerificationFailed" in said]
+    assert len(there) == 1, "said in the pull request of the fix too, once"
 
 
 async def test_where_people_have_to_approve_it_stays_proposed() -> None:
@@ -52,6 +61,7 @@ async def test_where_people_have_to_approve_it_stays_proposed() -> None:
     assert world.status.revert is not None
     assert world.status.revert.state == "Open"
     assert "A revert is proposed: " in world.status.handover.message
+    assert f"git revert {world.status.pull_request.merge_sha}" in world.ticket.comments[-1].body
     assert world.code.files()[FILE] != SOURCE.encode()
 
 

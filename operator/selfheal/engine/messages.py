@@ -136,7 +136,8 @@ def _verification(
     known = status.verification
     checks = known.checks if known else []
     rows = [line for check in checks for line in _measured(check)]
-    return "\n".join(["**Verified:** every check held through the stability window.", "", *rows])
+    said = "**Verified:** every check held through the stability window."
+    return "\n".join([said, "", *rows, *_by_hand(status)])
 
 
 def _verdict(value: bool | None) -> str:
@@ -158,7 +159,7 @@ def _handover(incident: Incident, status: IncidentStatus, proposal: ProposalFact
             handover.message,
             "",
             f"- Stopped at: {handover.phase}",
-            *seen, *tried, *pull, *revert, *_checks(status),
+            *seen, *tried, *pull, *revert, *_checks(status), *_by_hand(status),
             f"- Look: `kubectl describe shi -n {incident.metadata.namespace} "
             f"{incident.metadata.name}`",
             "- To give it back, move this ticket to any earlier status; attempts start afresh.",
@@ -173,6 +174,32 @@ def _checks(status: IncidentStatus) -> list[str]:
     if known is None or not merged:
         return []
     return [line for check in known.checks for line in _measured(check)]
+
+
+def _by_hand(status: IncidentStatus) -> list[str]:
+    """Return how a merged fix is taken back by who has only Git; nothing where that is done."""
+    pull, revert = status.pull_request, status.revert
+    if pull is None or pull.merge_sha is None or (revert is not None and revert.state == "Merged"):
+        return []
+    command = f"git revert {pull.merge_sha}"
+    return [f"- To take it back with Git alone: `{command}`, with `-m 1` if it is a merge commit"]
+
+
+def render_revert(incident: Incident, status: IncidentStatus, why: str) -> str:
+    """Return the body of the pull request that takes a fix back; ``why`` empty: a person asked."""
+    pull, ticket, fix = status.pull_request, status.ticket, status.fix
+    reason = "A person asked for it with `selfheal rollback`."
+    if why:
+        reason = f"The fix did not prove itself: {escaping.escape(why)}"
+    lines = [f"This takes {pull.url if pull else 'a fix'} back. {reason}", ""]
+    lines += [f"- Taken back: {escaping.escape(fix.summary)}"] if fix else []
+    lines += [
+        *_checks(status),
+        f"- Incident: {escaping.code(incident.key)}",
+    ]
+    lines += [f"- Ticket: {escaping.link(ticket.key, ticket.url)}"] if ticket else []
+    lines += ["", "Merged, it brings the files back to what they were before the fix."]
+    return redaction.redact_text("\n".join(lines))
 
 
 def _measured(check: CheckStatus) -> list[str]:

@@ -6,7 +6,7 @@ from selfheal import ports
 from selfheal.domain import errors
 from selfheal.domain.effects import Effect
 from selfheal.domain.facts import PullRequestState
-from selfheal.engine import observe, proving, standing
+from selfheal.engine import messages, observe, proving, standing
 from selfheal.engine.context import Context
 from selfheal.engine.deps import require_code
 from selfheal.engine.outcome import Outcome
@@ -27,7 +27,7 @@ async def open_revert(context: Context, effect: Effect) -> Outcome:
         if tree.files.get(path) != text:
             raise errors.HandOver(
                 "RevertConflict",
-                f"The fix did not prove itself, and {path} was changed since: revert it by hand.",
+                f"The fix is not taken back: {path} was changed since. Revert it by hand.",
             )
     original: dict[str, bytes | None] = {path: None for path in proposal.files}
     original.update({path: text.encode() for path, text in content["original"].items()})
@@ -38,10 +38,7 @@ async def open_revert(context: Context, effect: Effect) -> Outcome:
         mapped.repository, branch, base_sha=base, files=original, key=effect.key,
         message=await commit_message(context, summary),
     )  # fmt: skip
-    body = (
-        f"The fix of {known.url if known else 'this incident'} did not prove itself. This takes it "
-        f"back.\n\nIncident `{context.incident.key}`"
-    )
+    body = messages.render_revert(context.incident, context.status, effect.why)
     pull = await code.ensure_pull_request(
         ports.PullRequestDraft(
             repository=mapped.repository, base=mapped.branch, branch=branch, title=summary[:200],

@@ -133,7 +133,8 @@ def failed(view: View, why: str) -> Decision:
     """The proof failed: propose to take the fix back if the policy says so, then a person."""
     wants_revert = view.policy.verification.on_failure is not OnFailure.ESCALATE
     if wants_revert and view.status.revert is None and view.status.pull_request is not None:
-        return view.act(EffectKind.OPEN_REVERT, number=view.status.pull_request.number)
+        number = view.status.pull_request.number
+        return view.act(EffectKind.OPEN_REVERT, number=number, why=why)
     return _take_back(view) or Escalate(
         reason="VerificationFailed",
         message=f"The fix did not prove itself: {why.rstrip('.')}.{_revert(view)}",

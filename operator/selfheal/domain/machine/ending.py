@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from selfheal.api.incident import Phase
 from selfheal.domain.decisions import Advance, Decision, Wait
-from selfheal.domain.effects import Milestone
+from selfheal.domain.effects import EffectKind, Milestone
 from selfheal.domain.facts import PullRequestState
 from selfheal.domain.machine.verdicts import is_approved
 from selfheal.domain.view import View
@@ -31,12 +31,21 @@ def handed_over(view: View) -> Decision:
     if resumed is not None:
         return resumed
     by_us = view.status.handover is not None and view.status.handover.run == view.status.run
-    said = view.comment(Milestone.HANDOVER) if by_us else None
+    said = view.comment(Milestone.HANDOVER) or _say_there(view) if by_us else None
     return said or Wait(
         reason="WaitingForPerson",
         message=_message(view),
         after=view.poll_ticket,
     )
+
+
+def _say_there(view: View) -> Decision | None:
+    """Say in the merged pull request too that its fix did not prove itself, once."""
+    handover = view.status.handover
+    failed = handover is not None and handover.reason == "VerificationFailed"
+    if not failed or view.status.pull_request is None:
+        return None
+    return view.comment(Milestone.HANDOVER, on=EffectKind.COMMENT_PULL_REQUEST)
 
 
 def _message(view: View) -> str:
