@@ -205,6 +205,12 @@ class IssueTracker(Protocol):
     async def assign_ticket(self, ticket_key: str, assignee: str) -> None:
         """Assign."""
 
+    async def get_groups(self, user_id: str) -> frozenset[str]:
+        """Return names and ids of a user's groups; empty for who is unknown.
+
+        Stalled where the account may not look.
+        """
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SourceTree:

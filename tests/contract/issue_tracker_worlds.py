@@ -79,6 +79,7 @@ class FakeWorld:
     def __init__(self) -> None:
         self.clock = Clock()
         self.fake = fakes.FakeTracker(self.clock)
+        self.fake.groups["person-alice"] = frozenset({"sre"})
         self.tracker: ports.IssueTracker = self.fake
         self.move = self.fake.move_by_person
         self.delete = self.fake.delete_ticket

@@ -363,6 +363,18 @@ async def test_links_are_made_once(world: worlds.World) -> None:
     assert world.count_links(one.key) == (1, 1)
 
 
+@needs("people")
+async def test_groups_of_who_comments_are_known(world: worlds.World) -> None:
+    made = await world.tracker.create_ticket(make_draft())
+    world.comment(made.key, "@selfheal stop", "alice")
+    said = (await world.tracker.get_ticket(made.key)).comments[-1]
+    assert "sre" in await world.tracker.get_groups(said.by.id)
+
+
+async def test_who_is_unknown_is_in_no_group(world: worlds.World) -> None:
+    assert await world.tracker.get_groups("nobody-here") == frozenset()
+
+
 async def test_ticket_is_assigned(world: worlds.World) -> None:
     made = await world.tracker.create_ticket(make_draft())
     await world.tracker.assign_ticket(made.key, world.person)

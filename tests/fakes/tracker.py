@@ -60,6 +60,7 @@ class FakeTracker:
         self.writes: collections.Counter[str] = collections.Counter()
         self.outage: errors.SelfHealError | None = None
         self.problems: list[str] = []
+        self.groups: dict[str, frozenset[str]] = {}  # by id of the person
         self._changed: dict[str, dt.datetime] = {}  # by id, for search
         self._last_id = 10_000
         self._last_number = 0
@@ -257,6 +258,11 @@ class FakeTracker:
             self._write("ensure_ticket_link")
             self.created["ticket_link"] += 1
             ticket.duplicates.append(other_key)
+
+    async def get_groups(self, user_id: str) -> frozenset[str]:
+        """See the port."""
+        self._look()
+        return self.groups.get(user_id, frozenset())
 
     async def assign_ticket(self, ticket_key: str, assignee: str) -> None:
         """See the port."""

@@ -61,6 +61,7 @@ BOTH: list[tuple[str, str, Handler]] = [
 ]
 CLOUD: list[tuple[str, str, Handler]] = [
     ("POST", "/issue/bulkfetch", issue.bulk_fetch),
+    ("GET", "/user/groups", meta.user_groups),
     ("GET", "/issue/{issue}/changelog", issue.changelog),
     ("GET", "/project/search", meta.project_search),
     ("GET", "/search/jql", search.search),

@@ -6,13 +6,14 @@ Projects, Issue types, Issue priorities, Workflow statuses, Issue resolutions, I
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from aiohttp import web
 
 from hack.sandbox.jira import render
 from hack.sandbox.jira.errors import JiraError
-from hack.sandbox.jira.state import PRIORITIES, RESOLUTIONS, Project
+from hack.sandbox.jira.state import PRIORITIES, RESOLUTIONS, Account, Project
 from hack.sandbox.jira.web import Ctx, page, reply
 
 PERMISSIONS = {"BROWSE_PROJECTS": "browse", "CREATE_ISSUES": "edit", "EDIT_ISSUES": "edit",
@@ -42,8 +43,35 @@ async def user(ctx: Ctx) -> web.Response:
     for who in ctx.store.accounts.values():
         key, have = ("accountId", who.account_id) if ctx.version == "3" else ("username", who.name)
         if query.get(key) == have:
-            return reply(ctx.show.user(who.account_id))
+            return reply({**(ctx.show.user(who.account_id) or {}), **_expanded_groups(ctx, who)})
     raise JiraError(404, "Specified user does not exist or you do not have required permissions")
+
+
+def _group(ctx: Ctx, name: str) -> dict[str, str]:
+    """A group's name bean: groupId on Cloud only."""
+    if ctx.version == "2":
+        return {"name": name, "self": f"{ctx.show.api}/group?groupname={name}"}
+    group_id = str(uuid.uuid5(uuid.NAMESPACE_URL, name))
+    return {"name": name, "groupId": group_id, "self": f"{ctx.show.api}/group?groupId={group_id}"}
+
+
+def _expanded_groups(ctx: Ctx, who: Account) -> dict[str, Any]:
+    """`expand=groups` of Get user: a list wrapper with size and items."""
+    if "groups" not in ctx.request.query.get("expand", "").split(","):
+        return {}
+    items = [_group(ctx, name) for name in who.groups]
+    return {"groups": {"size": len(items), "items": items}, "expand": "groups,applicationRoles"}
+
+
+async def user_groups(ctx: Ctx) -> web.Response:
+    """Get user groups (Cloud, api-group-users): an array of name beans; 404 for an unknown user."""
+    wanted = ctx.request.query.get("accountId")
+    if not wanted:
+        raise JiraError(400, "The query parameter 'accountId' is required.")
+    who = ctx.store.accounts.get(wanted)
+    if who is None:
+        raise JiraError(404, "Specified user does not exist or you do not have required permissions")
+    return reply([_group(ctx, name) for name in who.groups])
 
 
 async def user_search(ctx: Ctx) -> web.Response:

@@ -12,6 +12,7 @@ BOT_READ_ONLY_TOKEN = "sandbox-jira-token-read-only"
 BOT_SITE_TOKEN = "sandbox-site-token"
 BOT_PAT = "sandbox-jira-pat"
 BOT_ACCOUNT_ID = "712020:5e1f4ea1-0000-4000-8000-000000000001"
+GROUPS = {"alice": ("jira-users", "sre"), "bob": ("jira-users", "sre")}
 SCOPES_READ = ["read:jira-work", "read:jira-user", "read:servicedesk-request"]
 SCOPES_ALL = [*SCOPES_READ, "write:jira-work", "write:servicedesk-request"]
 
@@ -44,7 +45,7 @@ def _accounts(store: Store) -> None:
         account_id = f"712020:5e1f4ea1-0000-4000-8000-00000000000{number}"
         store.accounts[account_id] = Account(
             account_id, name, display, f"{name}@example.com", "atlassian", f"{name}-token",
-            {}, f"{name}-pat", access)
+            {}, f"{name}-pat", access, groups=GROUPS.get(name, ("jira-users",)))
 
 
 def _project(store: Store, key: str, name: str, kind: str, types: list[tuple[str, str]],

@@ -34,6 +34,7 @@ class Account:
     pat: str = ""
     access: dict[str, str] = field(default_factory=lambda: {"*": "edit"})
     time_zone: str = "UTC"
+    groups: tuple[str, ...] = ()
 
     def may(self, project: str, what: str) -> bool:
         """Whether it may "browse" or "edit" in a project."""

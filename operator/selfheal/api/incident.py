@@ -226,6 +226,12 @@ class TicketStatus(meta.Model):
     seen_change: str | None = Field(
         default=None, description="Id of the newest status change taken into account."
     )
+    seen_comment: str = Field(
+        default="0", description="Id of the newest command by comment that was answered."
+    )
+    hint: str | None = Field(
+        default=None, description="Id of the comment with the newest hint that was taken."
+    )
     last_operator_move: OperatorMove | None = Field(default=None, description="Our own last move.")
 
 

@@ -133,6 +133,23 @@ class IntakeSpec(meta.Model):
     )
 
 
+class CommandsSpec(meta.Model):
+    """Comments of people that the operator obeys: hint, retry, stop."""
+
+    mention: str = Field(
+        default="@selfheal",
+        description="What such a comment begins with.",
+        min_length=3,
+        max_length=40,
+        pattern=r"^\S+$",
+    )
+    groups: list[str] = Field(
+        default=[],
+        description="Groups of the tracker whose members are obeyed; none: commands are off.",
+        max_length=20,
+    )
+
+
 class TrackerSpec(meta.Model):
     """The issue tracker."""
 
@@ -172,6 +189,9 @@ class TrackerSpec(meta.Model):
         default=AdoptionSpec(), description="Which tickets may be adopted."
     )
     intake: IntakeSpec = Field(default=IntakeSpec(), description="Which tickets become incidents.")
+    commands: CommandsSpec = Field(
+        default=CommandsSpec(), description="Commands by comment, and who may give them."
+    )
 
 
 class CodeLimits(meta.Model):

@@ -21,7 +21,7 @@ from selfheal.api.incident import (
 )
 from selfheal.api.policy import RepositorySpec
 from selfheal.domain import phases
-from selfheal.domain.derive import newest_id
+from selfheal.domain.derive import NEVER, newest_id
 from selfheal.domain.facts import (
     CheckResult,
     DiagnosisFacts,
@@ -80,6 +80,7 @@ def _ticket(status: IncidentStatus, facts: Facts) -> IncidentStatus:
         ticket=TicketStatus(
             id=ticket.id, key=ticket.key, url=ticket.url, status=ticket.status,
             seen_change=newest_id(ticket),
+            seen_comment=ticket.comments[-1].id if ticket.comments else NEVER,
         )
     )  # fmt: skip
 

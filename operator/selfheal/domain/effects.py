@@ -16,6 +16,7 @@ class EffectKind(enum.StrEnum):
     MOVE_TICKET = "move-ticket"  # intent; own author in the changelog
     SAVE_TICKET_MIRROR = "save-ticket-mirror"  # decided from facts
     COMMENT_TICKET = "comment-ticket"  # marker line with the key
+    OBEY_COMMAND = "obey-command"  # marker line with the key; its id in the ticket's status
     TRIAGE = "triage"  # intent and attempt
     ANALYSE = "analyse"  # intent and attempt; result in a document
     GENERATE_FIX = "generate-fix"  # intent and attempt; result in a document

@@ -336,6 +336,7 @@ class Facts:
     target: TargetRef | None = None  # spec, or what triage found
     ticket: TicketFacts | None = None
     claimed: bool = False  # the ticket carries our claim: opened or adopted by us
+    author_groups: frozenset[str] | None = None  # of who commands; None: they cannot be seen
     ticket_missing: bool = False  # known to us, but gone, moved away or locked
     adoption_refused: str | None = None  # why the named ticket may not be adopted
     workload: WorkloadFacts | None = None

@@ -13,9 +13,9 @@ from selfheal.api.classes import IncidentClass
 from selfheal.api.incident import Phase
 from selfheal.api.policy import DeliveryStrategy
 from selfheal.diagnosis import registry
-from selfheal.domain import commands, effects, errors, phases
+from selfheal.domain import effects, errors, phases
 from selfheal.domain.facts import DuplicateFacts, PullRequestState, TicketFacts
-from selfheal.engine import code_fix, documents, recurrence, related, revisions
+from selfheal.engine import code_fix, commanders, documents, recurrence, related, revisions
 from selfheal.engine.context import Context
 from selfheal.engine.deps import require_code, require_tracker
 from selfheal.remediation import serialise
@@ -309,25 +309,9 @@ async def read_adoption(context: Context) -> dict[str, Any]:
     return {"adoption_refused": None}
 
 
-async def read_author_groups(context: Context) -> dict[str, Any]:
-    """Ask for the groups of who gives the oldest command that is open."""
-    known, ticket = context.status.ticket, context.facts.ticket
-    spec = context.spec.tracker.commands
-    command = commands.find_open(known, ticket, spec) if known and ticket else None
-    if command is None:
-        return {"author_groups": None}
-    tracker = require_tracker(context.systems)
-    try:
-        return {"author_groups": await tracker.get_groups(command.by.id)}
-    except errors.Unreachable:
-        raise
-    except errors.Stalled:
-        return {"author_groups": None}  # a comment must not hold up the incident: it is answered so
-
-
 READERS: Mapping[str, Reader] = {
     "ticket": read_ticket,
-    "author_groups": read_author_groups,
+    "author_groups": commanders.read_author_groups,
     "workload": read_workload,
     "diagnosis": read_diagnosis,
     "proposal": read_proposal,

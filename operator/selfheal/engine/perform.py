@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from selfheal.domain.effects import Effect, EffectKind
 from selfheal.engine import (
     perform_analysis,
+    perform_command,
     perform_fix,
     perform_pull_request,
     perform_revert,
@@ -24,6 +25,7 @@ PERFORMERS: Mapping[EffectKind, Performer] = {
     EffectKind.MOVE_TICKET: perform_ticket.move_ticket,
     EffectKind.SAVE_TICKET_MIRROR: perform_ticket.save_mirror,
     EffectKind.COMMENT_TICKET: perform_ticket.comment,
+    EffectKind.OBEY_COMMAND: perform_command.obey,
     EffectKind.LINK_TICKET: perform_ticket.link_duplicate,
     EffectKind.TRIAGE: perform_analysis.triage,
     EffectKind.ANALYSE: perform_analysis.analyse,

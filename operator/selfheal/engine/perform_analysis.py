@@ -14,7 +14,7 @@ from selfheal.api.evidence import DocumentType
 from selfheal.api.incident import TargetRef
 from selfheal.diagnosis import images, registry
 from selfheal.diagnosis.evidence import Bundle, Item, ItemKind
-from selfheal.domain import errors
+from selfheal.domain import commands, errors
 from selfheal.domain.effects import Effect
 from selfheal.domain.facts import DiagnosisFacts
 from selfheal.domain.signals import find_named
@@ -35,7 +35,11 @@ async def triage(context: Context, effect: Effect) -> Outcome:
     candidates = await context.deps.cluster.list_targets(context.namespace)
     spec = context.incident.spec
     known = context.status.target
-    named = known or find_named(candidates, f"{spec.summary}\n{spec.description or ''}")
+    named = (
+        known
+        or find_named(candidates, f"{spec.summary}\n{spec.description or ''}")
+        or find_named(candidates, _hint(context) or "")
+    )
     if named is not None and context.status.attempts.triage > 1:
         return Outcome(facts={"target": named})
     result = await context.systems.crew.triage(
@@ -127,11 +131,18 @@ async def _commits(context: Context) -> list[Item]:
 
 
 def _hint(context: Context) -> str | None:
-    ticket = context.facts.ticket
-    if ticket is None:
-        return None
-    people = [comment.body for comment in ticket.comments if not comment.by.is_operator]
-    return people[-1] if people else None
+    """Return what people said last; of commands only the text of a hint that was taken."""
+    ticket, known = context.facts.ticket, context.status.ticket
+    spec = context.spec.tracker.commands
+    for comment in reversed(ticket.comments if ticket else ()):
+        if comment.by.is_operator:
+            continue
+        command = commands.parse(comment.body, spec.mention) if spec.groups else None
+        if command is None:
+            return comment.body
+        if known is not None and known.hint == comment.id:
+            return command[1]
+    return None
 
 
 async def _diagnosis(

@@ -232,6 +232,24 @@ class JiraTracker:
                 system=SYSTEM,
             ) from exc
 
+    @_guard(writing=False)
+    async def get_groups(self, user_id: str) -> frozenset[str]:
+        """Return names and ids of a user's groups; empty for who is unknown.
+
+        Cloud: "Get user groups" of api-group-users; Data Center: resource user, expanded by groups.
+        """
+        try:
+            if self._session.cloud:
+                groups = await self._session.read("user/groups", {"accountId": user_id})
+            else:
+                params = {"username": user_id, "expand": "groups"}
+                user = await self._session.read("user", params)
+                groups = (user.get("groups") or {}).get("items") or ()
+        except errors.NotFound:
+            return frozenset()
+        names = (group.get(name) for group in groups for name in ("name", "groupId"))
+        return frozenset(str(name) for name in names if name)
+
     async def _get_each(self, keys: Sequence[str]) -> dict[str, facts.TicketFacts]:
         async def find(key: str) -> facts.TicketFacts | None:
             try:

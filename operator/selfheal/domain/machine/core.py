@@ -6,9 +6,9 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 
 from selfheal.api.incident import Phase
-from selfheal.domain import clock, lifecycle
+from selfheal.domain import clock, commands, lifecycle
 from selfheal.domain.decisions import Act, Advance, Decision, Escalate, Stall, Wait
-from selfheal.domain.effects import EffectKind, Milestone
+from selfheal.domain.effects import Effect, EffectKind, Milestone
 from selfheal.domain.facts import PullRequestState
 from selfheal.domain.machine import (
     analysis,
@@ -247,6 +247,20 @@ def check_reminder(view: View) -> Decision | None:
     )  # fmt: skip
 
 
+def check_command(view: View) -> Decision | None:
+    """A command by comment is answered, and obeyed where its author may command."""
+    ticket = view.facts.ticket
+    if ticket is None or view.status.ticket is None or not view.tracked:
+        return None
+    command = commands.find_open(view.status.ticket, ticket, view.policy.tracker.commands)
+    if command is None:
+        return None
+    groups = view.fact("author_groups")
+    verdict = commands.judge(command, groups, ticket, view.policy.tracker.commands)
+    key = commands.compute_key(view.uid, command, verdict)
+    return Act(effect=Effect(kind=EffectKind.OBEY_COMMAND, key=key))
+
+
 CHECKS: tuple[Check, ...] = (
     check_suspended,
     check_policy,
@@ -255,6 +269,7 @@ CHECKS: tuple[Check, ...] = (
     check_read_only,
     check_detached,
     check_open_move,
+    check_command,
     check_queue,
     check_closed,
     check_target_gone,
