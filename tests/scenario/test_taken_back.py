@@ -87,3 +87,23 @@ async def test_elsewhere_the_fix_stays_merged(mode: str) -> None:
     await world.run_until(Phase.INCIDENT_REQUIRES_HUMAN)
     assert world.code.files()[FILE] != SOURCE.encode()
     assert (world.status.revert is None) is (mode == "Escalate")
+
+
+async def test_files_that_were_changed_since_are_left_to_a_person() -> None:
+    world = World()
+    world.people.append(approve_when_asked)
+    world.file_incident(policy_spec(verification={"stableFor": "10m", "onFailure": "Revert"}))
+    await world.run_until(Phase.VERIFICATION_IN_PROGRESS)
+    files = world.code.files()
+    changed = {**files, FILE: files[FILE] + b"# by hand\n"}
+    world.code.repo().commit("main", changed, author="eva", message="x", at=world.clock.now())
+    grows(world)
+    await world.run_until(Phase.INCIDENT_REQUIRES_HUMAN)
+    await world.run_for(60)
+    assert world.status.handover.reason == "VerificationFailed"
+    assert "NoOOMKill: " in world.status.handover.message
+    assert f"{FILE} was changed since" in world.status.handover.message
+    assert world.status.verification.verdict == "Failed"
+    assert world.store.policies["default"].status.failures == {"OOMKilled": 1}
+    assert len(world.code.repo().pulls) == 1
+    assert f"git revert {world.status.pull_request.merge_sha}" in world.ticket.comments[-1].body

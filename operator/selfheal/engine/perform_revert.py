@@ -25,10 +25,7 @@ async def open_revert(context: Context, effect: Effect) -> Outcome:
     tree = await code.get_tree(mapped.repository, base, mapped.path)
     for path, text in proposal.files.items():
         if tree.files.get(path) != text:
-            raise errors.HandOver(
-                "RevertConflict",
-                f"The fix is not taken back: {path} was changed since. Revert it by hand.",
-            )
+            raise _conflict(effect.why, path)
     original: dict[str, bytes | None] = {path: None for path in proposal.files}
     original.update({path: text.encode() for path, text in content["original"].items()})
     known = context.status.pull_request
@@ -46,6 +43,16 @@ async def open_revert(context: Context, effect: Effect) -> Outcome:
         )
     )  # fmt: skip
     return Outcome(facts={"revert": pull}, ref=pull.url)
+
+
+def _conflict(why: str, path: str) -> errors.HandOver:
+    """A failed proof stays one where it cannot be taken back; else a person asked in vain."""
+    said = f"The fix is not taken back: {path} was changed since. Revert it by hand."
+    if not why:
+        return errors.HandOver("RevertConflict", said)
+    return errors.HandOver(
+        "VerificationFailed", f"The fix did not prove itself: {why.rstrip('.')}. {said}"
+    )
 
 
 async def merge_revert(context: Context, effect: Effect) -> Outcome:
