@@ -74,7 +74,7 @@ def test_a_fix_that_leaves_it_dying_is_reverted_and_the_ticket_says_so(mode: Non
     assert "A person is needed: VerificationFailed" in said
     assert "killed for lack of memory" in said
     assert "It was taken back" in said
-    assert jira.statuses(story.box["jira"], story.ticket)[-1][0] == "Requires Human"
+    assert jira.statuses(story.box["jira"], story.ticket)[-1][0] == "Needs Human Intervention"
     clear(story)
 
 
