@@ -454,7 +454,8 @@ class World:
                 "message": status.message,
             },
         }  # fmt: skip
-        return json.loads(re.sub(r"\b[0-9a-f]{40}\b", "<sha>", json.dumps(world, default=str)))
+        text = re.sub(r"\b[0-9a-f]{40}\b", "<sha>", json.dumps(world, default=str))
+        return json.loads(re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "<time>", text))
 
 
 def _plain(counter: Mapping[str, int]) -> dict[str, int]:
