@@ -280,7 +280,7 @@ CRASHING = {"waiting_reason": "CrashLoopBackOff", "last_exit_code": 3}
 def test_a_rollout_whose_new_pods_fail_by_themselves_is_not_waited_for(container, pod, words) -> None:
     entry = ContainerFacts(**{"name": "app", "image": "x", "ready": False, "restarts": 0, **container})
     stands = PodFacts(**{"name": "web-1", "phase": "Running", "ready": False, "created_at": f.NOW, "containers": (entry,), **pod})
-    merged = HistoryEntry(to=P.PR_MERGED, by="operator", at=f.NOW - dt.timedelta(minutes=1))
+    merged = HistoryEntry(to=P.PR_APPROVED, by="operator", at=f.NOW - dt.timedelta(minutes=1))
 
     def go(*history, carries=True):
         return at(
@@ -307,7 +307,7 @@ def test_a_rollout_whose_new_pods_fail_by_themselves_is_not_waited_for(container
 def test_a_rollout_that_failed_before_the_merge_is_tried_again_first(age, current, fails) -> None:
     made = f.NOW - dt.timedelta(minutes=age)
     stands = PodFacts(name="web-1", phase="Failed", ready=False, created_at=made, owned_by_current=current)
-    merged = HistoryEntry(to=P.PR_MERGED, by="operator", at=f.NOW - dt.timedelta(minutes=1))
+    merged = HistoryEntry(to=P.PR_APPROVED, by="operator", at=f.NOW - dt.timedelta(minutes=1))
     found = at(
         P.DEPLOYMENT_IN_PROGRESS, known=f.status(P.DEPLOYMENT_IN_PROGRESS, history=[merged]),
         pull_request=f.merged(), carries_change=True,

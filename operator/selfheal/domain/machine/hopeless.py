@@ -19,11 +19,11 @@ def find(status: IncidentStatus, workload: WorkloadFacts) -> str | None:
     """Return what new pods die of; None while there is hope.
 
     A progress deadline (ten minutes by default, and none for StatefulSets) would say so later.
-    Only pods that were made since the merge count: what was there before failed already.
+    Only pods that were made since the approval count: what was there before failed already.
     """
-    merged = _merged_at(status)
+    approved = _approved_at(status)
     for pod in workload.pods:
-        if merged is None or not pod.owned_by_current or pod.deleting or pod.created_at < merged:
+        if approved is None or not pod.owned_by_current or pod.deleting or pod.created_at < approved:
             continue
         for entry in pod.containers:
             why = _cause(entry)
@@ -38,13 +38,14 @@ def is_of_the_fix(status: IncidentStatus, workload: WorkloadFacts) -> bool:
     A fix of another object (a Role, a ConfigMap) changes no template: what failed before the merge
     goes on failing until it is tried again. Without any pod of the newest template it is new.
     """
-    merged = _merged_at(status)
+    approved = _approved_at(status)
     pods = [pod for pod in workload.pods if pod.owned_by_current]
-    return not pods or any(merged is None or pod.created_at >= merged for pod in pods)
+    return not pods or any(approved is None or pod.created_at >= approved for pod in pods)
 
 
-def _merged_at(status: IncidentStatus) -> dt.datetime | None:
-    moments = [entry.at for entry in status.history if entry.to is Phase.PR_MERGED]
+def _approved_at(status: IncidentStatus) -> dt.datetime | None:
+    # the merge comes right after it; what is delivered may run before the merge is written down
+    moments = [entry.at for entry in status.history if entry.to is Phase.PR_APPROVED]
     return moments[-1] if moments else None
 
 
