@@ -23,7 +23,9 @@ def find(status: IncidentStatus, workload: WorkloadFacts) -> str | None:
     """
     approved = _approved_at(status)
     for pod in workload.pods:
-        if approved is None or not pod.owned_by_current or pod.deleting or pod.created_at < approved:
+        if approved is None or pod.created_at < approved:
+            continue
+        if pod.deleting or not pod.owned_by_current:
             continue
         for entry in pod.containers:
             why = _cause(entry)
