@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from selfheal.cli import doctor, incident, once, operator, rollback, try_folder
+from selfheal.cli import audit, doctor, incident, once, operator, rollback, try_folder
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -14,6 +14,7 @@ def main() -> None:
 
 
 main.add_command(operator.operator)
+main.add_command(audit.audit)
 main.add_command(once.once)
 main.add_command(doctor.doctor)
 main.add_command(incident.incident)
