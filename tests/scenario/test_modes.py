@@ -304,6 +304,7 @@ async def test_fix_that_does_not_help_is_handed_over() -> None:
     assert handover is not None
     assert (handover.phase, handover.reason) == (Phase.DEPLOYMENT_IN_PROGRESS, "VerificationFailed")
     assert "killed for lack of memory again" in handover.message
+    assert world.store.policies["default"].status.failures == {"OOMKilled": 1}
     assert world.status.revert is not None
 
 

@@ -31,7 +31,7 @@ async def count_verdict(context: Context, after: IncidentStatus) -> None:
 
 def _has_failed(before: IncidentStatus, after: IncidentStatus) -> bool:
     handover = after.handover
-    left = before.phase is Phase.VERIFICATION_IN_PROGRESS
+    left = before.phase in (Phase.DEPLOYMENT_IN_PROGRESS, Phase.VERIFICATION_IN_PROGRESS)
     handed = after.phase is Phase.INCIDENT_REQUIRES_HUMAN and handover is not None
     return left and handed and handover is not None and handover.reason == "VerificationFailed"
 
