@@ -170,6 +170,9 @@ class IssueTracker(Protocol):
     async def search_tickets(self, jql: str, *, limit: int = 100) -> Sequence[str]:
         """Return keys by JQL; search lags and only hints."""
 
+    async def find_updates(self, within: dt.timedelta) -> Mapping[str, dt.datetime]:
+        """Search what changed in the project within a time; ids to their ``updated``. It lags."""
+
     async def find_tickets_by_label(self, label: str) -> Sequence[facts.TicketFacts]:
         """Search by label, then read each by GET."""
 

@@ -6,6 +6,7 @@ jira820, an independent counterpart, runs the Data Center subset and prints what
 
 from __future__ import annotations
 
+import datetime as dt
 import pathlib
 import uuid
 from collections.abc import Callable, Iterator
@@ -182,6 +183,13 @@ async def test_search_tells_whether_a_ticket_matches(world: worlds.World) -> Non
     matching = f"(project = {made.project} AND labels in ({label}, other)) AND key = {made.key}"
     assert await world.tracker.search_tickets(matching, limit=1) == [made.key]
     assert await world.tracker.search_tickets(f"(labels = none) AND key = {made.key}") == []
+
+
+async def test_what_changed_of_late_is_found_with_its_time(world: worlds.World) -> None:
+    made = await world.tracker.create_ticket(make_draft())
+    read = await world.tracker.get_ticket(made.key)
+    found = await world.tracker.find_updates(dt.timedelta(minutes=5))
+    assert found[made.id] == read.updated
 
 
 @needs("bad-jql")

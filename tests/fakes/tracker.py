@@ -164,6 +164,13 @@ class FakeTracker:
         shown = [t for t in self.tickets.values() if self._changed[t.facts.id] <= until]
         return [t.facts.key for t in shown if _meets(t.facts, terms)][:limit]
 
+    async def find_updates(self, within: dt.timedelta) -> Mapping[str, dt.datetime]:
+        """See the port; what changed within ``search_lag`` is shown as not changed."""
+        self._look()
+        until = self.clock.now() - self.search_lag
+        updated = {one.facts.id: one.facts.updated for one in self.tickets.values()}
+        return {i: at for i, at in updated.items() if at and until - within <= at <= until}
+
     async def find_tickets_by_label(self, label: str) -> Sequence[facts.TicketFacts]:
         """See the port."""
         keys = await self.search_tickets(f'labels = "{label}"')

@@ -44,7 +44,7 @@ async def test_up_to_the_diagnosis_a_status_is_patched_at_most_six_times() -> No
     assert len(world.patches) <= 6, world.patches
 
 
-async def test_a_long_window_reads_ticket_and_pull_request_once_a_poll() -> None:
+async def test_a_long_window_searches_tickets_and_reads_the_pull_request_once_a_poll() -> None:
     world = slow_world()
     await world.run_until(Phase.VERIFICATION_IN_PROGRESS)
     before = collections.Counter(world.calls)
@@ -52,8 +52,10 @@ async def test_a_long_window_reads_ticket_and_pull_request_once_a_poll() -> None
     made = collections.Counter(world.calls) - before
     polls = MINUTES * 60 / POLL
     assert made["cluster.observe_workload"] > 3 * polls, "our own cluster is looked at more often"
-    for name in ("tracker.get_ticket", "code.get_pull_request"):
+    for name in ("tracker.find_updates", "code.get_pull_request"):
         assert polls * 0.8 <= made[name] <= polls * 1.2 + 6, (name, made[name])
+    assert made["tracker.get_ticket"] <= 6, "what has not changed is not read again"
+    assert made["tracker.get_tickets"] <= MINUTES / 10
 
 
 async def test_a_person_is_obeyed_within_one_poll_of_a_long_window() -> None:

@@ -12,6 +12,7 @@ from selfheal.agents.crew import Crew
 from selfheal.api.incident import Incident
 from selfheal.api.policy import Policy
 from selfheal.domain import errors
+from selfheal.engine.ticket_watch import TicketWatch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ class Deps:
     renderer: ports.Renderer | None = None  # None: only plain YAML is fixed
     readings: dict[str, Any] = dataclasses.field(default_factory=dict)
     """What resting incidents last read, by uid (``engine.reading``); nothing is lost with it."""
+    tickets: TicketWatch = dataclasses.field(default_factory=TicketWatch)
     jitter: Callable[[], float] = random.random
 
 

@@ -12,6 +12,7 @@ from selfheal.domain.effects import OUTSIDE_WRITES, Effect, EffectKind
 from selfheal.domain.machine.delivery import LOOK
 from selfheal.engine import observe
 from selfheal.engine.context import Context
+from selfheal.engine.deps import require_tracker
 
 FOLLOWS_PHASE = frozenset(
     {
@@ -25,6 +26,9 @@ FOLLOWS_PHASE = frozenset(
 
 JUST_READ = dt.timedelta(seconds=1)
 """Age of a step up to which its reading of the ticket counts as the one before a planned move."""
+
+JITTER = dt.timedelta(milliseconds=500)
+"""How early a step may be that makes the search of its interval."""
 
 LOOKS_AT_CLUSTER = frozenset(
     {Phase.PR_MERGED, Phase.DEPLOYMENT_IN_PROGRESS, Phase.VERIFICATION_IN_PROGRESS}
@@ -71,7 +75,10 @@ def take_kept(context: Context) -> bool:
 
     Good for resting only: whoever wants to do anything reads first.
     """
-    kept: Kept | None = context.deps.readings.pop(context.incident.metadata.uid, None)
+    uid = context.incident.metadata.uid
+    kept: Kept | None = context.deps.readings.pop(uid, None)
+    if uid in context.deps.tickets.changed:
+        return False
     if kept is None or kept.circumstances != _circumstances(context):
         return False
     if context.now - kept.at + LOOK > context.view().poll_code:
@@ -94,6 +101,41 @@ def keep(context: Context) -> None:
         context.deps.readings[context.incident.metadata.uid] = Kept(
             at=context.read_at or context.now, circumstances=_circumstances(context), facts=facts
         )
+
+
+async def take_watched(context: Context) -> bool:
+    """Learn what the last step read of the ticket, where it has not changed since; say whether."""
+    if context.status.ticket is None or not context.view().tracked or not _is_watched(context):
+        return False
+    early = LOOK if context.status.phase in LOOKS_AT_CLUSTER else JITTER
+    taken = await context.deps.tickets.take(
+        context.policy.metadata.name, context.incident.metadata.uid,
+        circumstances=_circumstances(context), tracker=require_tracker(context.systems),
+        interval=context.view().poll_ticket - early, now=context.now,
+    )  # fmt: skip
+    if taken is None:
+        return False
+    ticket, context.read_at = taken
+    context.learn(ticket=ticket, ticket_missing=False)
+    return True
+
+
+def _is_watched(context: Context) -> bool:
+    """Say whether searches of the policy's project see the ticket."""
+    identity = context.status.identity
+    project = context.spec.tracker.project
+    return project is not None and identity is not None and identity.project == project
+
+
+def keep_watched(context: Context) -> None:
+    """Keep the ticket for the next step of a resting incident."""
+    ticket = context.facts.ticket
+    if ticket is None or context.facts.ticket_missing or not _is_watched(context):
+        return
+    context.deps.tickets.keep(
+        context.policy.metadata.name, context.incident.metadata.uid, key=context.incident.key,
+        ticket=ticket, circumstances=_circumstances(context), now=context.now,
+    )  # fmt: skip
 
 
 def _circumstances(context: Context) -> tuple[object, ...]:

@@ -90,15 +90,17 @@ def _backing_off(context: Context) -> float | None:
 async def _step(context: Context) -> Requeue:
     run = context.status.run
     try:
-        kept = reading.take_kept(context)
+        kept = reading.take_kept(context) or await reading.take_watched(context)
         await observe.observe_phase(context)
         draft.take_in(context)
         setup.renew_identity(context, run)
         decision = await _decide(context)
         if kept and not isinstance(decision, Wait):
+            context.deps.tickets.forget(context.incident.metadata.uid)
             return NOW  # it reads ticket and pull request before it does anything
         if isinstance(decision, Wait):
             reading.keep(context)
+            reading.keep_watched(context)
         return await _carry_out(context, decision)
     except errors.HandOver as error:
         escalation = Escalate(reason=error.reason, message=error.message)

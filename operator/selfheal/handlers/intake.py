@@ -136,5 +136,6 @@ class Notices:
         concerned = [one for one in incidents if concerns(one)]
         for one in concerned:
             self.deps.readings.pop(one.metadata.uid, None)  # something is new to be read
+            self.deps.tickets.forget(one.metadata.uid)
             self.waker.wake(one.key)
         return len(concerned)

@@ -86,6 +86,7 @@ async def start(**_: Any) -> None:
         raise kopf.TemporaryError(str(error), delay=START_AGAIN) from error
     deps = runtime.deps
     scheduler = Scheduler(lambda key: step(key, deps), deps.clock, concurrency=settings.concurrency)
+    deps.tickets.wakers.append(scheduler.wake)
     for incident in incidents:
         scheduler.wake(incident.key)
     tasks = [

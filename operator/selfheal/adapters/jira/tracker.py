@@ -7,7 +7,9 @@ https://docs.atlassian.com/software/jira/docs/api/REST/8.20.0/.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import functools
+import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
@@ -20,6 +22,7 @@ from selfheal.domain import errors, facts
 
 _FIELDS = "summary,description,status,project,priority,assignee,labels,updated,comment"
 _BULK = 100  # issues a bulk fetch: "You can request up to 100 issues"
+_CHANGED = 20_000  # tickets changed between two polls; there are never so many
 _NEWEST = 100  # comments of a ticket
 _EXPANDED = 100  # changelog entries that Cloud gives with an issue
 
@@ -108,21 +111,35 @@ class JiraTracker:
     @_guard(writing=False)
     async def search_tickets(self, jql: str, *, limit: int = 100) -> Sequence[str]:
         """Return keys by JQL; PolicyInvalid where Jira does not understand it."""
-        keys: list[str] = []
+        # Without a field Cloud gives ids only; a field that is asked for brings the key along.
+        return [str(issue["key"]) for issue in await self._search(jql, "summary", limit)]
+
+    @_guard(writing=False)
+    async def find_updates(self, within: dt.timedelta) -> Mapping[str, dt.datetime]:
+        """Search the policy's project by ``updated``, relative to Jira's own clock, all pages."""
+        minutes = math.ceil(within.total_seconds() / 60) + 1  # JQL has minute resolution
+        project = _quoted(self._spec.project or "")
+        jql = f"project = {project} AND updated >= -{minutes}m ORDER BY updated DESC"
+        issues = await self._search(jql, "updated", _CHANGED)
+        return {
+            str(issue["id"]): parse.parse_time(str(issue["fields"]["updated"])) for issue in issues
+        }
+
+    async def _search(self, jql: str, fields: str, limit: int) -> list[Mapping[str, Any]]:
+        found: list[Mapping[str, Any]] = []
         place: dict[str, Any] = {}
-        while len(keys) < limit:
+        while len(found) < limit:
             path = "search/jql" if self._session.cloud else "search"
-            # Without a field Cloud gives ids only; a field that is asked for brings the key along.
-            params = {"jql": jql, "fields": "summary", "maxResults": min(limit - len(keys), 100)}
+            params = {"jql": jql, "fields": fields, "maxResults": min(limit - len(found), 100)}
             page = await self._session.read(path, {**params, **place})
             issues = page.get("issues") or ()
-            keys += [str(issue["key"]) for issue in issues]
+            found += issues
             token = page.get("nextPageToken")
-            place = {"nextPageToken": token} if self._session.cloud else {"startAt": len(keys)}
-            more = bool(token) if self._session.cloud else len(keys) < page.get("total", 0)
+            place = {"nextPageToken": token} if self._session.cloud else {"startAt": len(found)}
+            more = bool(token) if self._session.cloud else len(found) < page.get("total", 0)
             if not more or not issues:
                 break
-        return keys[:limit]
+        return found[:limit]
 
     @_guard(writing=False)
     async def find_tickets_by_label(self, label: str) -> Sequence[facts.TicketFacts]:
