@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from selfheal.cli import audit, doctor, incident, once, operator, rollback, try_folder
+from selfheal.cli import audit, doctor, incident, jira, once, operator, rollback, try_folder
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,5 +18,6 @@ main.add_command(audit.audit)
 main.add_command(once.once)
 main.add_command(doctor.doctor)
 main.add_command(incident.incident)
+main.add_command(jira.jira)
 main.add_command(rollback.rollback)
 main.add_command(try_folder.try_folder)
