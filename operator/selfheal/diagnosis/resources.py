@@ -24,6 +24,9 @@ start, and a start that was throttled says nothing about now."""
 MOST_HELD_BACK = 0.9
 """Share of its life that counts as held back at the most: the estimate is ten times what it got."""
 
+MOST_BURST = 10.0
+"""Times the average that a probe may demand: beyond it something else is wrong."""
+
 PERIOD = 0.1
 """Seconds of a period of the kernel's CPU controller (cpu.cfs_period_us as the kubelet sets it)."""
 
@@ -50,6 +53,22 @@ def _need(counted: Mapping[str, Any]) -> dict[str, float]:
     return {"need": round(used / (lived - min(held_back, MOST_HELD_BACK * lived)), 3)}
 
 
+def _burst(container: Container) -> dict[str, float]:
+    """Return how much faster than on average it has to work, where probes of it fail.
+
+    A probe that asks every 10 s and waits 1 s wants the work of 10 s done in 1 s.
+    """
+    if container.ready:
+        return {}
+    probes = [container.spec.get(f"{name}Probe") or {} for name in ("readiness", "liveness")]
+    asked = [
+        float(one.get("periodSeconds") or 10) / float(one.get("timeoutSeconds") or 1)
+        for one in probes
+        if one
+    ]
+    return {"burst": round(min(max(asked), MOST_BURST), 2)} if asked and max(asked) > 1 else {}
+
+
 def find_throttling(reading: Reading) -> Iterator[Finding]:
     """Yield containers that the CPU limit holds back in a large share of periods."""
     for container in reading.containers:
@@ -67,5 +86,6 @@ def find_throttling(reading: Reading) -> Iterator[Finding]:
                 confidence=_confidence(reading, container, ratio, throttled),
                 evidence=(counters.id, container.pod.id),
                 container=container.name, rank=RANK_THROTTLING,
-                parameters={"limit": limit, "ratio": round(ratio, 3), **_need(counters.value)},
+                parameters={"limit": limit, "ratio": round(ratio, 3), **_need(counters.value),
+                            **_burst(container)},
             )  # fmt: skip

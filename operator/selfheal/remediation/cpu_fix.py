@@ -30,10 +30,13 @@ def propose(draft: Draft, guards: GuardsSpec) -> Iterator[Proposal]:
             "CapReached", f"The CPU limit {old} has reached guards.maxCPU ({guards.max_cpu})."
         )
     need = float(draft.finding.parameters.get("need") or 0)
-    wanted = max(read_quantity(old) * guards.cpu_step, _round_up(need * ROOM))
+    burst = float(draft.finding.parameters.get("burst") or 1)
+    wanted = max(read_quantity(old) * guards.cpu_step, _round_up(need * burst * ROOM))
     new = render_cores(min(wanted, cap))
     ratio = float(draft.finding.parameters["ratio"])
     seen = f", at least {ROOM:g} x {need:g} cores, which it would have used" if need else ""
+    if need and burst > 1:
+        seen += f", x {burst:g}, since its probe wants the work of a period within its time-out"
     yield draft.propose(
         draft.set(limit, new, f"Held back in {ratio:.0%} of its periods at {old}."),
         summary=f"Raise the CPU limit of {draft.finding.container} from {old} to {new}",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.unit.diagnosis import evidence_factory as make
 
@@ -105,6 +107,23 @@ def test_what_a_throttled_container_would_have_used(
     pod = make.pod(containers=[make.container(**LIMITED)], statuses=[make.status(ready=True)], ready=True)
     (found,) = registry.diagnose(make.bundle(pod, counters))
     assert found.parameters.get("need") == need
+
+
+@pytest.mark.parametrize(
+    ("probes", "ready", "burst"),
+    [
+        ({"readinessProbe": {"periodSeconds": 3}}, False, 3.0), ({"livenessProbe": {"timeoutSeconds": 4}}, False, 2.5),
+        ({"readinessProbe": {"periodSeconds": 60}}, False, 10.0), ({"readinessProbe": {"periodSeconds": 1}}, False, None),
+        ({"readinessProbe": {"periodSeconds": 3}}, True, None), ({}, False, None),
+    ],
+)  # fmt: skip
+def test_a_failing_probe_wants_the_work_of_its_period_within_its_time_out(
+    probes: dict[str, Any], ready: bool, burst: float | None
+) -> None:
+    pod = make.pod(containers=[make.container(**LIMITED, **probes)], statuses=[make.status(ready=ready)], ready=ready)
+    counters = make.counters(cpuPeriods=900, cpuThrottledPeriods=700, cpuUsedSeconds=3.9, cpuThrottledSeconds=74.0, livedSeconds=100.0)
+    found = next(one for one in registry.diagnose(make.bundle(pod, counters)) if one.class_ is IncidentClass.CPU_THROTTLING)
+    assert found.parameters.get("burst") == burst
 
 
 def test_throttling_needs_a_limit_and_counters() -> None:

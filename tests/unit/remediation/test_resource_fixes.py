@@ -235,6 +235,12 @@ def test_what_a_quota_wants_stated_is_stated() -> None:
     assert repo.refusal(QUOTA, **unstated("requests.cpu")).reason == "NoObservedUse"
 
 
+def test_a_probe_that_is_kept_waiting_wants_more_than_the_average() -> None:
+    (found,) = repo.fix(CPU, limit="50m", ratio=0.9, need=0.05, burst=3.0)
+    assert "limits: {cpu: 190m, " in repo.changed(found)[1]
+    assert "which it would have used, x 3, since its probe" in found.arithmetic
+
+
 def test_a_request_is_stated_from_the_time_that_was_used() -> None:
     def used(**counted: float) -> Item:
         return make.counters("bare", **counted)
