@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -26,7 +27,8 @@ from hack.sandbox.delivery import builds
 from hack.sandbox.delivery.units import Unit, find_units
 from hack.sandbox.github import client
 
-IMMUTABLE = "is immutable"
+IMMUTABLE = re.compile(r"is immutable|may not change fields other than|updates to statefulset spec for fields other than")
+"""What the API server says of an object that has to be made anew, as Flux does with `force`, Argo CD with `Replace`."""
 
 
 class Delivery:
@@ -130,7 +132,7 @@ class Delivery:
         done = self.kubectl(
             "apply", "--server-side", "--field-manager=sandbox-delivery", "--force-conflicts", "-f", "-", stdin=text
         )
-        if done.returncode and IMMUTABLE in done.stderr:
+        if done.returncode and IMMUTABLE.search(done.stderr):
             done = self.kubectl("replace", "--force", "-f", "-", stdin=text)
         return done.stderr.strip() if done.returncode else None
 
@@ -140,7 +142,7 @@ class Delivery:
         words = ["upgrade", "--install", unit.release, str(unit.path), "--namespace", unit.namespace, *values]
         program = str(binaries.path("helm", binaries.HELM))
         done = self.run_program(program, *words)
-        if done.returncode and IMMUTABLE in done.stderr:
+        if done.returncode and IMMUTABLE.search(done.stderr):
             done = self.run_program(program, *words, "--force")
         return done.stderr.strip() if done.returncode else None
 

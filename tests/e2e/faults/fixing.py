@@ -38,6 +38,8 @@ POLL = 0.5
 STEP = 6
 """guards.memoryStep of these runs: the library's faults need up to five times of what they have, and with the default
 of 2 those are taken back instead of mended, which is right as well and another test's matter."""
+GIVEN_UP = "4m"
+"""What the operator gives a rollout and a proof in these runs, before it takes the fix back."""
 OLD_TROUBLE = 3600
 """Seconds after which kills and restarts of before the fix do not count any more when one looks again."""
 ALONE = ("IngressClass",)
@@ -137,8 +139,9 @@ class Bench:
         self.pushing = asyncio.Lock()  # one after the other: the branch and the policy are shared
 
     def set_step(self, step: float | None) -> None:
-        """Set guards.memoryStep of the default policy; None: as it was."""
-        patch = json.dumps({"spec": {"guards": {"memoryStep": step}}})
+        """Set guards.memoryStep of the default policy, and time-outs within our patience; None: as it was."""
+        timeouts = {"deployment": GIVEN_UP, "verification": GIVEN_UP} if step else None
+        patch = json.dumps({"spec": {"guards": {"memoryStep": step}, "timeouts": timeouts}})
         self.kubectl.run("patch", "selfhealingpolicy", "default", "--type=merge", "-p", patch)
 
     async def run_one(self, fault: library.Fault, layout: str) -> fix_rows.Row:

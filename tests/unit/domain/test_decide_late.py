@@ -303,6 +303,16 @@ def test_a_rollout_whose_new_pods_fail_by_themselves_is_not_waited_for(container
     assert go(merged, carries=False).reason == "RollingOut"
 
 
+@pytest.mark.parametrize(("carries", "reason"), [(True, "VerificationFailed"), (False, "Timeout")])
+def test_a_rollout_that_takes_too_long_is_the_fixs_fault_once_it_is_live(carries, reason) -> None:
+    known = f.status(
+        P.DEPLOYMENT_IN_PROGRESS, clock=PhaseClock(elapsed_seconds=31 * 60), revert=RevertStatus(number=8, url="https://code/8")
+    )
+    found = at(P.DEPLOYMENT_IN_PROGRESS, known=known, pull_request=f.merged(), carries_change=carries, workload=WorkloadFacts(exists=True))
+    assert found.reason == reason
+    assert "30 minutes" in found.message
+
+
 @pytest.mark.parametrize(("age", "current", "fails"), [(0, True, True), (9, True, False), (9, False, True)])
 def test_a_rollout_that_failed_before_the_merge_is_tried_again_first(age, current, fails) -> None:
     made = f.NOW - dt.timedelta(minutes=age)

@@ -121,6 +121,9 @@ def test_no_variable_is_lost_and_a_startup_probe_asks_what_the_liveness_probe_as
     assert refusal(run_rules.check_document, change(live, {**live, "startupProbe": {"exec": {"command": ["true"]}}})) == "WeakensProbe"
     assert refusal(run_rules.check_document, change({}, {"startupProbe": probe})) == "WeakensProbe"
     run_rules.check_document(change(live, {}))
+    run_rules.check_document(change({**live, "startupProbe": probe}, live))
+    new = Leaf(path=("spec", "containers", "app", "startupProbe", "exec", "command"), before=None, after=["cat", "/ready"])
+    assert run_rules.check_probe(new) is None
     run_rules.check_document(DocumentChange(file="f", number=0, before=None, after={"kind": "Job"}))
 
 

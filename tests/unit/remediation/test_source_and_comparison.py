@@ -236,7 +236,13 @@ def test_a_proposal_survives_storage(content: bytes) -> None:
 
 def test_leaves_compare_named_lists_by_name_and_take_blocks_apart() -> None:
     before = {"c": [{"name": "a", "x": 1}, {"name": "b"}], "d": [1], "gone": {"e": {"f": 1}}}
-    after = {"c": [{"name": "b"}, {"name": "a", "x": 2}], "d": [2], "new": [{"name": "z", "v": {}}]}
+    after = {"c": [{"name": "a", "x": 2}, {"name": "b"}], "d": [2], "new": [{"name": "z", "v": {}}]}
     assert {("/".join(map(str, leaf.path)), str(leaf.before), str(leaf.after)) for leaf in changes.compare_values(before, after)} == {
         ("c/a/x", "1", "2"), ("d", "[1]", "[2]"), ("gone/e/f", "1", "None"), ("new/z/name", "None", "z"), ("new/z/v", "None", "{}"),
     }  # fmt: skip
+
+
+def test_another_order_of_a_named_list_is_a_change_of_the_whole_list() -> None:
+    one, other = {"name": "a", "x": 1}, {"name": "b"}
+    found = list(changes.compare_values({"c": [one, other]}, {"c": [other, {**one, "x": 2}]}))
+    assert [leaf.path for leaf in found if leaf.path == ("c",)] == [("c",)]

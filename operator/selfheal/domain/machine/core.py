@@ -224,6 +224,8 @@ def check_timeout(view: View) -> Decision | None:
     if view.phase is Phase.VERIFICATION_IN_PROGRESS:
         return delivery.failed(view, "the checks did not hold within the time allowed")
     minutes = int(limit.total_seconds() // 60)
+    if view.phase is Phase.DEPLOYMENT_IN_PROGRESS and view.facts.carries_change:
+        return delivery.failed(view, f"its rollout was not complete after {minutes} minutes")
     return Escalate(
         reason="Timeout",
         message=f"{view.phase} took longer than {minutes} minutes. Last state: "
