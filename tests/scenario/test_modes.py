@@ -306,6 +306,10 @@ async def test_fix_that_does_not_help_is_handed_over() -> None:
     assert "killed for lack of memory again" in handover.message
     assert world.store.policies["default"].status.failures == {"OOMKilled": 1}
     assert world.status.revert is not None
+    await world.run_until(lambda w: "handover" in w.milestones())
+    said = world.ticket.comments[-1].body
+    assert "NoOOMKill before the fix: fails" in said
+    assert "after it" not in said, "no check was evaluated after the fix"
 
 
 async def test_verification_fails_and_a_revert_is_proposed() -> None:

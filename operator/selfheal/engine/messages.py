@@ -173,7 +173,8 @@ def _checks(status: IncidentStatus) -> list[str]:
     merged = status.pull_request is not None and status.pull_request.merge_sha is not None
     if known is None or not merged:
         return []
-    return [line for check in known.checks for line in _measured(check)]
+    begun = known.started_at is not None  # else what was seen last is of before the fix
+    return [line for check in known.checks for line in _measured(check)[: 2 if begun else 1]]
 
 
 def _by_hand(status: IncidentStatus) -> list[str]:
