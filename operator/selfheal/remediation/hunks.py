@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from selfheal.api.policy import GuardsSpec
-from selfheal.remediation import code_syntax, code_temptations, diff, guards
+from selfheal.remediation import code_python, code_syntax, code_temptations, diff, guards
 from selfheal.remediation.edits import Refusal
 
 MOST_HUNKS = 4
@@ -114,6 +114,10 @@ def check_content(name: str, before: str, after: str) -> None:
     foreign = sorted(one for one in added if not code_syntax.is_standard(name, one))
     if foreign:
         raise Refusal("AddsDependency", f"{name}: it needs {', '.join(foreign)}, which is new.")
+    if name.endswith(".py") and not problem and not code_syntax.find_problem(name, before):
+        done = code_python.find(before, after)
+        if done is not None:
+            raise Refusal(done[0], f"{name}: {done[1]}.")
     if _only_comments(name, before, after):
         raise Refusal("NothingChanged", f"{name}: only comments or spaces change.")
 

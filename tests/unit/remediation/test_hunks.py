@@ -40,8 +40,8 @@ def apply(*edits: Hunk, files: dict[str, bytes] | None = None, **guards: object)
 def test_one_place_changes_and_no_other_byte() -> None:
     new = "    return sum(prices) / len(prices) if prices else 0\n"
     assert apply(py(MEAN, new)) == {"svc/price.py": PY.replace(MEAN, new).encode()}
-    two = apply(py(MEAN, new), py("        raise\n", "        return None\n"))
-    assert two["svc/price.py"].decode() == PY.replace(MEAN, new).replace("        raise\n", "        return None\n")
+    two = apply(py(MEAN, new), py("json.loads(text)", "json.loads(text or '{}')"))
+    assert two["svc/price.py"].decode() == PY.replace(MEAN, new).replace("loads(text)", "loads(text or '{}')")
 
 
 def test_line_ends_stay_what_they_are() -> None:
