@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
 import pathlib
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -30,18 +28,6 @@ COMMANDS = [
     ["incident", "show"],
     ["incident", "poke"],
 ]
-
-
-@pytest.fixture(autouse=True)
-def _root_logger() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    for handler in root.handlers:
-        if isinstance(handler, logging.FileHandler):
-            handler.close()
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 def run(*words: str) -> Result:
