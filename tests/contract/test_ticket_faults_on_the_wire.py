@@ -128,8 +128,8 @@ def assert_whole(life: Life) -> None:
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_fault_loses_and_doubles_nothing(server: worlds.Server, fault: str, when: str) -> None:
     life = begin(server)
-    if WHEN[when] is not None:
-        await life.world.run_until(WHEN[when])
+    if (phase := WHEN[when]) is not None:
+        await life.world.run_until(phase)
     life.inject(fault)
     planned = life.left()
     await life.world.run_to_end()

@@ -6,9 +6,9 @@ import dataclasses
 import datetime as dt
 
 import pytest
-from tests.scenario.test_people import BACK, HUMAN, fresh
+from tests.scenario.test_people import BACK, HUMAN
 from tests.scenario.test_people_moves import assert_nothing_doubled, live_to
-from tests.scenario.world import World
+from tests.scenario.world import VirtualClock, World
 
 from selfheal.api.incident import Phase, Resolution
 from selfheal.domain import facts, phases
@@ -58,7 +58,7 @@ def _back(ticket: facts.TicketFacts, key: str) -> facts.TicketFacts:
 @pytest.mark.parametrize("phase", [Phase.ANALYSIS_COMPLETE, Phase.PR_CREATED, Phase.DEPLOYMENT_IN_PROGRESS], ids=str)
 async def test_a_trackers_clock_that_is_wrong_delays_no_person(phase: Phase, skew: float) -> None:
     world = await live_to("table", phase)
-    real, world.tracker.clock = world.clock, _Skewed(world, skew)
+    world.tracker.clock = _Skewed(skew, world.clock)
     world.tracker.move_by_person(world.ticket.key, HUMAN, "ann")
     world.wake()
     await world.run_for(1500)
@@ -70,17 +70,17 @@ async def test_a_trackers_clock_that_is_wrong_delays_no_person(phase: Phase, ske
     )
     assert [e.by for e in world.status.history if e.by != "operator"] == ["ann", "bob"]
     assert_nothing_doubled(world)
-    assert world.clock is real
 
 
-class _Skewed:
+class _Skewed(VirtualClock):
     """The tracker's clock, so many seconds beside the cluster's."""
 
-    def __init__(self, world: World, seconds: float) -> None:
-        self._clock, self._seconds = world.clock, seconds
+    def __init__(self, skew: float, real: VirtualClock) -> None:
+        super().__init__()
+        self._skew, self._real = skew, real
 
-    def now(self) -> object:
-        return self._clock.now() + dt.timedelta(seconds=self._seconds)
+    def now(self) -> dt.datetime:
+        return self._real.now() + dt.timedelta(seconds=self._skew)
 
 
 @pytest.mark.parametrize("phase", WORKING[1:], ids=str)
