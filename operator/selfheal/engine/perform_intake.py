@@ -1,10 +1,11 @@
-"""The one effect of intake: a question in a ticket that nobody can place."""
+"""The effects of intake: what is asked or told in tickets that it does not take in."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from selfheal import ports
+from selfheal.api.incident import Incident
 from selfheal.domain.facts import TicketFacts
 
 
@@ -19,3 +20,16 @@ async def ask_namespace(
         f"`namespace: {namespaces[0]}`, and it is taken up at the next poll."
     )
     await tracker.ensure_comment(ticket.key, marker=f"ticket/{ticket.id}/ask", body=body)
+
+
+async def name_incident(tracker: ports.IssueTracker, key: str, incident: Incident) -> None:
+    """Tell who filed a further ticket about an open incident where it is followed, once."""
+    followed = incident.status.ticket.key if incident.status.ticket else ""
+    body = (
+        f"**{followed} is about this already**, as incident `{incident.key}`. Both are not worked "
+        f"on at once: this ticket is taken up when {followed} is resolved, and closed if the "
+        "workload is well then."
+    )
+    await tracker.ensure_comment(
+        key, marker=f"ticket/{key}/followed/{incident.metadata.uid}", body=body
+    )

@@ -44,6 +44,7 @@ def build_rounds(runtime: wiring.Runtime, admission: Admission, settings: Settin
         admission=admission,
         connect=connect,
         ask=perform_intake.ask_namespace,
+        name=perform_intake.name_incident,
         narrowing=Narrowing(
             namespace=settings.intake_namespace,
             priority=settings.intake_priority,

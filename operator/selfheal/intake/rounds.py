@@ -10,8 +10,10 @@ from collections.abc import Awaitable, Callable
 
 from selfheal import ports
 from selfheal.agents.crew import Crew
+from selfheal.api.incident import Incident
 from selfheal.api.policy import Policy, TrackerType
-from selfheal.domain import errors, mapping
+from selfheal.domain import errors, mapping, signals
+from selfheal.domain.signals import Signal
 from selfheal.intake.admission import Admission
 from selfheal.intake.detector import Detector
 from selfheal.intake.tickets import Ask, Monitor, Narrowing
@@ -27,6 +29,9 @@ LOOK_AT_MOST = dt.timedelta(seconds=30)
 Connect = Callable[[Policy], Awaitable[tuple[ports.IssueTracker | None, Crew]]]
 """Connect the tracker and the agents of a policy."""
 
+Name = Callable[[ports.IssueTracker, str, Incident], Awaitable[None]]
+"""Tell in a ticket which open incident is about the same; performed by the engine."""
+
 log = logging.getLogger("selfheal.intake")
 
 
@@ -40,12 +45,15 @@ class Rounds:
     admission: Admission
     connect: Connect
     ask: Ask
+    name: Name
     narrowing: Narrowing = dataclasses.field(default_factory=Narrowing)
     poll_interval: dt.timedelta | None = None
     """Replaces the policies' interval of tickets where the command line names one."""
     _monitors: dict[str, Monitor] = dataclasses.field(default_factory=dict)
     _detectors: dict[str, Detector] = dataclasses.field(default_factory=dict)
     _last: dict[str, dt.datetime] = dataclasses.field(default_factory=dict)
+    _told: set[tuple[str, str]] = dataclasses.field(default_factory=set)
+    """Tickets of people, each with the uid of the incident that it was told of."""
 
     async def run(self) -> None:
         """Go round for ever."""
@@ -109,7 +117,22 @@ class Rounds:
             ask=self.ask, narrowing=self.narrowing, asked=before.asked if before else {},
         )  # fmt: skip
         self._monitors[name] = monitor
-        await self.admission.admit(await monitor.poll())
+        arrived = await monitor.poll()
+        await self.admission.admit(arrived)
+        for signal in arrived:
+            await self._tell(tracker, signal)
+
+    async def _tell(self, tracker: ports.IssueTracker, signal: Signal) -> None:
+        """Say in a further ticket about an open incident where that one is followed."""
+        key = signal.ticket_key or ""
+        known = await self.store.list_incidents(signal.namespace)
+        incident = signals.find_incident(signal, known).incident
+        if incident is None or incident.status.ticket is None:
+            return
+        own = key in (incident.spec.ticket_key, incident.status.ticket.key)
+        if not own and (key, incident.metadata.uid) not in self._told:
+            await self.name(tracker, key, incident)
+            self._told.add((key, incident.metadata.uid))
 
     async def _detect(self, policy: Policy) -> None:
         name = policy.metadata.name

@@ -15,10 +15,10 @@ from tests.unit.intake.test_tickets import World, deployment
 from selfheal import ports
 from selfheal.adapters.kube import suspects
 from selfheal.agents.crew import Crew
-from selfheal.api.incident import SourceType
+from selfheal.api.incident import SourceType, TicketStatus
 from selfheal.api.policy import Policy
 from selfheal.domain import errors
-from selfheal.engine.perform_intake import ask_namespace
+from selfheal.engine.perform_intake import ask_namespace, name_incident
 from selfheal.intake.admission import Admission
 from selfheal.intake.rounds import Rounds
 
@@ -36,7 +36,7 @@ class Watched:
         self.crew = World().monitor().crew
         self.rounds = Rounds(
             store=self.store, cluster=self.cluster, clock=self.clock,
-            admission=Admission(self.store, self.clock), connect=self.connect, ask=ask_namespace,
+            admission=Admission(self.store, self.clock), connect=self.connect, ask=ask_namespace, name=name_incident,
         )  # fmt: skip
 
     async def connect(self, policy: Policy) -> tuple[ports.IssueTracker | None, Crew]:
@@ -111,6 +111,23 @@ async def test_tickets_are_polled_at_the_policys_interval_or_the_flags() -> None
     world.rounds.poll_now()
     await world.run(1)
     assert len(searches) == 6
+
+
+async def test_a_further_ticket_about_an_open_incident_is_told_once_where_it_is_followed() -> None:
+    world = Watched(tracker={"intake": {"enabled": True}}, detection={"enabled": False})
+    world.deploy("checkout", "bad:1")
+    first = world.tracker.add_ticket("checkout is down")
+    await world.run(1)
+    (made,) = world.store.incidents.values()
+    ticket = await world.tracker.get_ticket(first)
+    status = made.status.evolve(ticket=TicketStatus(id=ticket.id, key=first))
+    world.store.incidents[made.key] = made.evolve(status=status)
+    second = world.tracker.add_ticket("checkout does not answer")
+    await world.run(700)
+    assert list(world.store.incidents) == [made.key]
+    (said,) = (await world.tracker.get_ticket(second)).comments
+    assert f"{first} is about this already" in said.body
+    assert not (await world.tracker.get_ticket(first)).comments
 
 
 async def test_a_policy_that_cannot_be_served_holds_up_no_other() -> None:
