@@ -90,6 +90,9 @@ class IncidentStore(Protocol):
     async def poke_incident(self, key: str, nonce: str) -> None:
         """Set the poke annotation."""
 
+    async def request_move(self, key: str, wanted: str) -> None:
+        """Set the annotation ``selfheal.dev/transition-to`` to ``PHASE/nonce``."""
+
     async def get_policy(self, name: str) -> Policy:
         """Read a policy."""
 

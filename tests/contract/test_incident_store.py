@@ -267,6 +267,15 @@ async def test_delete_takes_only_this_very_incident(world: World) -> None:
     assert (await world.port.get_incident(second.key)).metadata.uid == second.metadata.uid
 
 
+async def test_a_move_that_is_asked_for_stands_in_its_annotation(world: World) -> None:
+    made = await world.create()
+    await world.port.request_move(made.key, "INCIDENT_REQUIRES_HUMAN/7")
+    found = await world.port.get_incident(made.key)
+    assert found.metadata.annotations["selfheal.dev/transition-to"] == "INCIDENT_REQUIRES_HUMAN/7"
+    with pytest.raises(errors.NotFound):
+        await world.port.request_move(f"{world.namespace}/nobody", "INCIDENT_RESOLVED/1")
+
+
 async def test_a_poke_stands_in_the_annotation_and_keeps_the_generation(world: World) -> None:
     made = await world.create()
     await world.port.poke_incident(made.key, "7")

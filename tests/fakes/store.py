@@ -152,6 +152,11 @@ class FakeStore:
         self._current(key)
         self.annotate(key, "selfheal.dev/poke", nonce, manager="selfheal")
 
+    async def request_move(self, key: str, wanted: str) -> None:
+        """Set the transition annotation; NotFound when the incident is gone."""
+        self._current(key)
+        self.annotate(key, "selfheal.dev/transition-to", wanted, manager="selfheal")
+
     async def get_policy(self, name: str) -> policies.Policy:
         """Read; NotFound."""
         if name not in self.policies:

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import click
 
-from selfheal.cli import audit, doctor, incident, jira, once, operator, rollback, try_folder
+from selfheal.cli import (
+    audit,
+    doctor,
+    incident,
+    incident_move,
+    incident_read,
+    jira,
+    once,
+    operator,
+    policy,
+    printed,
+    rollback,
+    try_folder,
+)
+
+__all__ = ["incident_move", "incident_read", "main"]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -19,5 +34,8 @@ main.add_command(once.once)
 main.add_command(doctor.doctor)
 main.add_command(incident.incident)
 main.add_command(jira.jira)
+main.add_command(policy.policy)
+main.add_command(printed.crd)
+main.add_command(printed.completion)
 main.add_command(rollback.rollback)
 main.add_command(try_folder.try_folder)

@@ -40,7 +40,15 @@ def with_runtime(work: Callable[[wiring.Runtime], Awaitable[T]]) -> T:
 
 @click.group()
 def incident() -> None:
-    """List, show and poke incidents."""
+    """List, show, watch, move and poke incidents."""
+
+
+in_namespace = click.option("--namespace", "-n", default="default", help="Its namespace.")
+
+
+def find_key(name: str, namespace: str) -> str:
+    """Return ``namespace/name``, where the name may say its namespace itself."""
+    return name if "/" in name else f"{namespace}/{name}"
 
 
 def render_row(found: Incident) -> str:
@@ -61,18 +69,19 @@ def list_(namespace: str | None) -> None:
 
 @incident.command()
 @click.argument("name")
-@click.option("--namespace", "-n", default="default", help="Its namespace.")
+@in_namespace
 def show(name: str, namespace: str) -> None:
     """Show an incident's status as JSON."""
-    found = with_runtime(lambda runtime: runtime.deps.store.get_incident(f"{namespace}/{name}"))
+    key = find_key(name, namespace)
+    found = with_runtime(lambda runtime: runtime.deps.store.get_incident(key))
     click.echo(json.dumps(found.status.to_wire(), indent=2))
 
 
 @incident.command()
 @click.argument("name")
-@click.option("--namespace", "-n", default="default", help="Its namespace.")
+@in_namespace
 def poke(name: str, namespace: str) -> None:
     """Make the operator look at an incident now."""
-    nonce = uuid.uuid4().hex[:8]
-    with_runtime(lambda runtime: runtime.deps.store.poke_incident(f"{namespace}/{name}", nonce))
-    click.echo(f"{namespace}/{name} poked")
+    nonce, key = uuid.uuid4().hex[:8], find_key(name, namespace)
+    with_runtime(lambda runtime: runtime.deps.store.poke_incident(key, nonce))
+    click.echo(f"{key} poked")

@@ -27,6 +27,13 @@ COMMANDS = [
     ["incident", "list"],
     ["incident", "show"],
     ["incident", "poke"],
+    ["incident", "watch"],
+    ["incident", "move"],
+    ["incident", "diff"],
+    ["incident", "evidence"],
+    ["policy", "check"],
+    ["crd"],
+    ["completion"],
 ]
 
 

@@ -25,6 +25,7 @@ from selfheal.api import policy as policies
 from selfheal.domain import errors
 
 POKE_ANNOTATION = "selfheal.dev/poke"
+TRANSITION_ANNOTATION = "selfheal.dev/transition-to"
 _LOG = logging.getLogger(__name__)
 _MEASURED_AT_ONCE = 50  # documents of at most 64 KiB each in memory
 _LONGEST_EVENT = 1024  # bytes the API server allows in an event's message
@@ -89,7 +90,14 @@ class KubeIncidentStore:
 
     async def poke_incident(self, key: str, nonce: str) -> None:
         """Set the poke annotation; NotFound when the incident is gone."""
-        body = {"metadata": {"annotations": {POKE_ANNOTATION: nonce}}}
+        await self._annotate(key, POKE_ANNOTATION, nonce)
+
+    async def request_move(self, key: str, wanted: str) -> None:
+        """Set the transition annotation; NotFound when the incident is gone."""
+        await self._annotate(key, TRANSITION_ANNOTATION, wanted)
+
+    async def _annotate(self, key: str, annotation: str, value: str) -> None:
+        body = {"metadata": {"annotations": {annotation: value}}}
         path = _incident_path(key)
         await self._api.write("PATCH", path, body, content_type=connection.MERGE_PATCH)
 
