@@ -6,6 +6,7 @@ that kube-state-metrics and the kubernetes-mixin set. All texts are untrusted.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections.abc import Mapping, Sequence
 
@@ -18,6 +19,14 @@ from selfheal.domain.signals import Signal
 
 MAX_ALERTS = 2_000
 """Alerts of one request; Alertmanager groups far fewer."""
+
+READS_AT_ONCE = 8
+"""Objects of one request that are looked up side by side."""
+
+Place = tuple[str, str, str]
+"""Namespace, kind and name of an object."""
+
+Owners = Mapping[Place, TargetRef | None]
 
 _KINDS = (
     ("deployment", "Deployment", "apps/v1"),
@@ -76,22 +85,18 @@ async def build_signals(
     """
     found: list[Signal] = []
     left: list[str] = []
-    owners: dict[tuple[str, str, str], TargetRef | None] = {}
-    for alert in alerts:
+    read = [(_find_namespace(alert), _find_object(alert.labels)) for alert in alerts]
+    owners = await _read_owners(
+        cluster, {(n, o.kind, o.name): o for n, o in read if o and find_policy(policies, n)}
+    )
+    for alert, (namespace, named) in zip(alerts, read, strict=True):
         name = alert.labels.get("alertname", "alert")
-        namespace = next(
-            (alert.labels[key] for key in _NAMESPACE_LABELS if key in alert.labels), ""
-        )
         policy = find_policy(policies, namespace)
-        named = _find_object(alert.labels)
         if policy is None or named is None:
             what = "object" if policy else "namespace that a policy maps"
             left.append(f"{name}: its labels name no {what}")
             continue
-        key = (namespace, named.kind, named.name)
-        if key not in owners:
-            owners[key] = await _owner(cluster, namespace, named)
-        target = owners[key]
+        target = owners[namespace, named.kind, named.name]
         if target is None:
             left.append(f"{name}: {named.kind} {namespace}/{named.name} does not exist")
             continue
@@ -121,15 +126,35 @@ def _find_object(labels: Mapping[str, str]) -> TargetRef | None:
     return None
 
 
-async def _owner(cluster: ports.Cluster, namespace: str, named: TargetRef) -> TargetRef | None:
-    """Return the workload above an object; of a pod that is gone the one whose name it carries."""
-    owner = await cluster.find_owner(namespace, named)
-    if owner is not None or named.kind not in ("Pod", "ReplicaSet"):
-        return owner
+def _find_namespace(alert: Alert) -> str:
+    return next((alert.labels[key] for key in _NAMESPACE_LABELS if key in alert.labels), "")
+
+
+async def _read_owners(cluster: ports.Cluster, named: Mapping[Place, TargetRef]) -> Owners:
+    """Read the workload above each object once, some at a time; workloads once a namespace."""
+    slots = asyncio.Semaphore(READS_AT_ONCE)
+    gone: set[Place] = set()
+    owners: dict[Place, TargetRef | None] = {}
+
+    async def read(place: Place, one: TargetRef) -> None:
+        async with slots:
+            owners[place] = await cluster.find_owner(place[0], one)
+        if owners[place] is None and one.kind in ("Pod", "ReplicaSet"):
+            gone.add(place)
+
+    await asyncio.gather(*(read(place, one) for place, one in named.items()))
+    workloads = {space: await cluster.list_targets(space) for space in {one[0] for one in gone}}
+    for place in gone:
+        owners[place] = _owner_by_name(place[2], workloads[place[0]])
+    return owners
+
+
+def _owner_by_name(name: str, workloads: Sequence[TargetRef]) -> TargetRef | None:
+    """Return the workload whose name a pod carries that is gone."""
     candidates = [
         one
-        for one in await cluster.list_targets(namespace)
-        if named.name.startswith(f"{one.name}-") and one.kind not in ("Pod", "ReplicaSet")
+        for one in workloads
+        if name.startswith(f"{one.name}-") and one.kind not in ("Pod", "ReplicaSet")
     ]
     return max(candidates, key=lambda one: len(one.name), default=None)
 
