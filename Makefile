@@ -20,8 +20,8 @@ check: venv ## lint, types, layers, generated files
 	$(V)/python -m selfheal.api.crdgen --check
 	$(V)/python hack/docgen.py --check
 
-unit: venv ## quick tests, no cluster: seconds
-	$(V)/pytest -q tests/unit tests/scenario tests/handlers tests/evals
+unit: venv ## quick tests, no cluster, in two processes
+	$(V)/pytest -q -n 2 --dist worksteal tests/unit tests/scenario tests/handlers tests/evals
 
 test: ## everything, end-to-end included; prints minutes a stage
 	@$(PYTHON) hack/stages.py test

@@ -41,7 +41,8 @@ CHECK = Stage("check", ["make", "-s", "check"])
 UNIT = Stage(
     "unit, scenario and handler tests",
     [
-        str(BIN / "pytest"), "-q", "tests/unit", "tests/scenario", "tests/handlers", "tests/evals",
+        str(BIN / "pytest"), "-q", "-n", "2", "--dist", "worksteal",
+        "tests/unit", "tests/scenario", "tests/handlers", "tests/evals",
         "--cov=selfheal.api", "--cov=selfheal.domain", "--cov=selfheal.diagnosis",
         "--cov=selfheal.remediation", "--cov=selfheal.verification", "--cov-branch",
         "--cov-report=term:skip-covered", "--cov-fail-under=100",
