@@ -249,6 +249,11 @@ class Runtime:
     connection: kube.Connection
     cluster: kube.KubeCluster
 
+    async def identify(self) -> Runtime:
+        """Return the same with the cluster's uid, which the API server is asked for."""
+        uid = await self.deps.store.get_cluster_id()
+        return dataclasses.replace(self, deps=dataclasses.replace(self.deps, cluster_uid=uid))
+
     async def close(self) -> None:
         """End all connections."""
         await self.wiring.close()

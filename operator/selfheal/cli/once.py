@@ -32,6 +32,7 @@ async def run_once(settings: Settings, namespace: str) -> dict[str, Any]:
     runtime = await wiring.build(settings)
     failures: list[str] = []
     try:
+        runtime = await runtime.identify()
         admission = Admission(runtime.deps.store, runtime.deps.clock)
         failures += await intake.build_rounds(runtime, admission, settings).poll_once()
         found = await runtime.deps.store.list_incidents(namespace)

@@ -24,6 +24,10 @@ UNKNOWN_STATUS = "UnknownStatus"  # the ticket stands in a status that the map d
 VALID = "Valid"  # of a policy: it can be used
 INVALID = "Invalid"  # of a policy: the fields that are wrong stand in the message
 NOT_CREATED = "NotCreated"  # the ticket does not exist yet
+INCIDENTS_MISSING = "IncidentsMissing"  # of a policy: too many tickets have no incident
+
+ORPHANS_HELD = "OrphansHeld"
+"""Condition of a policy whose orphaned tickets are left alone."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,7 +74,24 @@ def compute_policy(
     row = ("Ready", "True", VALID, "The policy can be used.")
     if problems:
         row = ("Ready", "False", INVALID, "; ".join(problems))
-    return [_stamp(known.get("Ready"), row, generation, now)]
+    others = [one for one in before if one.type != "Ready"]
+    return [_stamp(known.get("Ready"), row, generation, now), *others]
+
+
+def compute_orphans(
+    before: Sequence[Condition], held: int, *, generation: int, now: dt.datetime
+) -> list[Condition]:
+    """Return a policy's conditions with OrphansHeld, which stands while tickets are left alone."""
+    others = [one for one in before if one.type != ORPHANS_HELD]
+    if not held:
+        return others
+    known = next((one for one in before if one.type == ORPHANS_HELD), None)
+    message = (
+        f"{held} open tickets of this cluster have no incident any more. So many at once are not "
+        "released: restore the incidents, or close the tickets."
+    )
+    row = (ORPHANS_HELD, "True", INCIDENTS_MISSING, message)
+    return [*others, _stamp(known, row, generation, now)]
 
 
 def _stamp(old: Condition | None, row: Row, generation: int, now: dt.datetime) -> Condition:

@@ -40,6 +40,7 @@ class TicketMirror:
     phase: Phase
     run: int
     cluster: str
+    cluster_uid: str = ""  # of kube-system; two clusters may share a display name
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -316,6 +317,7 @@ class PolicyFacts:
     dry_run: bool = False  # process-wide --dry-run
     cut_off: bool = False  # the open intent was saved by a process that has died since
     has_model: bool = False  # a language model is configured
+    cluster_uid: str = ""  # of kube-system
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

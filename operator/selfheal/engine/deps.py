@@ -34,6 +34,7 @@ class Deps:
     clock: ports.Clock
     connect: Callable[[Policy, Incident], Awaitable[Systems]]
     holder: str  # identity of this process, new at every start
+    cluster_uid: str = ""  # of kube-system; empty: not known, no ticket is called an orphan
     read_only: bool = False
     dry_run: bool = False
     namespace: str = "selfheal-system"  # the operator's own

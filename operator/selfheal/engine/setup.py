@@ -116,6 +116,7 @@ def _policy_facts(
         dry_run=deps.dry_run,
         cut_off=intent is not None and intent.holder != deps.holder,
         has_model=spec.agents.model is not None,
+        cluster_uid=deps.cluster_uid,
     )
 
 

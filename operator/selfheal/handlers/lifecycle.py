@@ -12,6 +12,7 @@ import kopf
 
 from selfheal import wiring
 from selfheal.domain import errors
+from selfheal.engine import orphans
 from selfheal.engine.policies import review
 from selfheal.engine.scheduler import Scheduler
 from selfheal.engine.step import step
@@ -81,6 +82,7 @@ async def start(**_: Any) -> None:
         raise kopf.PermanentError(str(error)) from error
     try:
         incidents = await runtime.deps.store.list_incidents()
+        runtime = await runtime.identify()
     except errors.SelfHealError as error:
         await runtime.close()
         raise kopf.TemporaryError(str(error), delay=START_AGAIN) from error
@@ -124,6 +126,7 @@ async def _sweep_forever(runtime: wiring.Runtime) -> None:
     while True:
         try:
             await sweep(runtime.deps)
+            await orphans.release(runtime.deps, runtime.wiring.connect_policy)
         except errors.SelfHealError as error:
             log.warning("sweep failed", extra={"error": str(error)})
         await runtime.deps.clock.sleep(SWEEP_EVERY)

@@ -12,12 +12,11 @@ from selfheal.api.incident import Phase, Priority, SourceType, TargetRef, Usage
 from selfheal.api.policy import Policy
 from selfheal.domain import phases, signals
 from selfheal.domain.facts import TicketFacts
+from selfheal.domain.machine.mirrors import RELEASED
 from selfheal.domain.signals import Signal
 
 TICKETS_AT_ONCE = 200
 """New tickets read in one poll; the rest follow in the next."""
-
-RELEASED = "selfheal-released"
 
 Ask = Callable[[ports.IssueTracker, TicketFacts, Sequence[str]], Awaitable[None]]
 """Ask in the ticket which namespace is meant; performed by the engine."""

@@ -135,8 +135,9 @@ def parse_mirror(value: Any) -> facts.TicketMirror | None:
             phase=Phase(value["phase"]),
             run=int(value["run"]),
             cluster=str(value["cluster"]),
+            cluster_uid=str(value.get("clusterUid", "")),
         )
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, AttributeError):
         return None
 
 
@@ -147,4 +148,5 @@ def render_mirror(mirror: facts.TicketMirror) -> dict[str, Any]:
         "phase": mirror.phase.value,
         "run": mirror.run,
         "cluster": mirror.cluster,
+        "clusterUid": mirror.cluster_uid,
     }

@@ -10,6 +10,9 @@ from selfheal.domain.view import View
 
 LABEL_PREFIX = "selfheal/"
 
+RELEASED = "selfheal-released"
+"""Label of a ticket whose incident is gone; intake skips it."""
+
 
 def compute_ticket_labels(view: View) -> frozenset[str]:
     """Return our labels of a ticket: who owns it, and the exact phase."""
@@ -19,7 +22,11 @@ def compute_ticket_labels(view: View) -> frozenset[str]:
 def compute_ticket_mirror(view: View) -> TicketMirror:
     """Return the entity property of a ticket."""
     return TicketMirror(
-        uid=view.uid, phase=view.phase, run=view.status.run, cluster=view.policy.cluster_name
+        uid=view.uid,
+        phase=view.phase,
+        run=view.status.run,
+        cluster=view.policy.cluster_name,
+        cluster_uid=view.facts.policy.cluster_uid,
     )
 
 
