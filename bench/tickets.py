@@ -156,7 +156,7 @@ def measure_storm() -> dict[str, dict[str, object]]:
     """Send the installed operator a storm; return figures. Its namespace goes again."""
     namespace = f"storm-{uuid.uuid4().hex[:8]}"
     world.install(namespaces=["production"], say=print)
-    world.put(world.policy("default", namespaces=["production", namespace], mode="Observe"))
+    world.put(world.policy("default", namespaces=["production", namespace]))
     world.apply(*storm.causes(namespace, 40))
     storm.take_alerts()
     try:

@@ -15,9 +15,9 @@ CAUSES, SIGNALS, KILLS = 40, 2_000, 5
 
 @pytest.fixture
 def listening(installed: None, namespace: str) -> Iterator[None]:
-    """The operator takes alerts; its policy maps the namespace, and only looks."""
+    """The operator takes alerts; its policy maps the namespace, whose manifests are nowhere: a person is called."""
     intake = {**world.policy(namespaces=[namespace])["spec"]["tracker"], "intake": {"enabled": True, "pollInterval": "5s"}}
-    world.put(world.policy("default", namespaces=["production", namespace], mode="Observe", tracker=intake))
+    world.put(world.policy("default", namespaces=["production", namespace], tracker=intake))
     world.apply(*storm.causes(namespace, CAUSES))
     storm.take_alerts()
     yield
