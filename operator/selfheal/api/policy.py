@@ -9,6 +9,7 @@ from pydantic import Field
 
 from selfheal.api import classes, meta
 from selfheal.api.incident import Phase, Priority
+from selfheal.api.node_group import NodeGroupSpec
 from selfheal.api.usage import DayUsage
 
 KIND = "SelfHealingPolicy"
@@ -271,6 +272,9 @@ class RepositorySpec(meta.Model):
     path: str = Field(default="", description="Folder with the manifests; empty: the root.")
     application: ApplicationSpec | None = Field(
         default=None, description="Code that a fix may edit; absent: code is never edited."
+    )
+    node_group: NodeGroupSpec | None = Field(
+        default=None, description="Node group that a fix may let grow; absent: none."
     )
     deployment: DeploymentSpec = Field(
         default=DeploymentSpec(), description="How merged commits are delivered."

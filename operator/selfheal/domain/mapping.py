@@ -59,6 +59,11 @@ def check_policy(spec: PolicySpec) -> list[str]:
         for number, entry in enumerate(spec.code.repositories)
         if not entry.merge.require_approval and entry.merge.by is not MergeBy.OPERATOR
     ]
+    problems += [
+        f"code.repositories[{number}].nodeGroup: set maxNodes, or maxCPU or maxMemory of a NodePool"
+        for number, entry in enumerate(spec.code.repositories)
+        if entry.node_group is not None and not entry.node_group.is_capped
+    ]
     return problems
 
 

@@ -15,7 +15,15 @@ from selfheal.api.policy import DeliveryStrategy
 from selfheal.diagnosis import registry
 from selfheal.domain import effects, errors, phases
 from selfheal.domain.facts import DuplicateFacts, PullRequestState, TicketFacts
-from selfheal.engine import code_fix, commanders, documents, recurrence, related, revisions
+from selfheal.engine import (
+    code_fix,
+    commanders,
+    documents,
+    node_group,
+    recurrence,
+    related,
+    revisions,
+)
 from selfheal.engine.context import Context
 from selfheal.engine.deps import require_code, require_tracker
 from selfheal.remediation import serialise
@@ -207,6 +215,8 @@ async def read_carries_change(context: Context) -> dict[str, Any]:
     if "code" in stored.content:
         live = await code_fix.is_live(context, workload.manifest, stored.content["code"])
         return {**found, "carries_change": live}
+    if "nodeGroup" in stored.content:
+        return {**found, "carries_change": node_group.is_live(workload, context)}
     proposal = serialise.proposal_from_json(stored.content["proposal"])
     carries = await related.carries_change(context, workload.manifest, stored.content, proposal)
     return {**found, "carries_change": carries}

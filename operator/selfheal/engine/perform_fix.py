@@ -7,7 +7,7 @@ from selfheal.diagnosis.evidence import Bundle, Finding
 from selfheal.domain import errors
 from selfheal.domain.effects import Effect
 from selfheal.domain.facts import ProposalFacts
-from selfheal.engine import code_fix, documents, proving
+from selfheal.engine import code_fix, documents, node_group, proving
 from selfheal.engine.context import Context
 from selfheal.engine.outcome import NO_USAGE, Outcome, add_usage
 from selfheal.engine.perform_analysis import store_document, store_transcript
@@ -41,11 +41,12 @@ async def generate_fix(context: Context, effect: Effect) -> Outcome:
 async def _generate_any(
     context: Context, finding: Finding, bundle: Bundle, name: str, attempt: int
 ) -> Outcome:
-    """Edit manifests; where none is right, perhaps the application's code."""
+    """Edit manifests; where none is right, perhaps the nodes, or the application's code."""
     try:
         return await _generate(context, finding, bundle, name, attempt)
     except Refusal as refusal:
-        return await code_fix.generate(context, finding, bundle, name, refusal)
+        grown = await node_group.generate(context, finding, bundle, name, refusal)
+        return grown or await code_fix.generate(context, finding, bundle, name, refusal)
 
 
 async def _generate(
