@@ -15,18 +15,9 @@ from selfheal.api.policy import DeliveryStrategy
 from selfheal.diagnosis import registry
 from selfheal.domain import effects, errors, phases
 from selfheal.domain.facts import DuplicateFacts, PullRequestState, TicketFacts
-from selfheal.engine import (
-    code_fix,
-    commanders,
-    documents,
-    node_group,
-    recurrence,
-    related,
-    revisions,
-)
+from selfheal.engine import carried, commanders, documents, recurrence, revisions
 from selfheal.engine.context import Context
 from selfheal.engine.deps import require_code, require_tracker
-from selfheal.remediation import serialise
 from selfheal.verification import contract
 
 Reader = Callable[[Context], Awaitable[dict[str, Any]]]
@@ -212,13 +203,7 @@ async def read_carries_change(context: Context) -> dict[str, Any]:
     stored = await context.deps.store.find_document(context.namespace, fix.proposal_ref)
     if stored is None or "proposal" not in stored.content:
         return {**found, "carries_change": False}
-    if "code" in stored.content:
-        live = await code_fix.is_live(context, workload.manifest, stored.content["code"])
-        return {**found, "carries_change": live}
-    if "nodeGroup" in stored.content:
-        return {**found, "carries_change": node_group.is_live(workload, context)}
-    proposal = serialise.proposal_from_json(stored.content["proposal"])
-    carries = await related.carries_change(context, workload.manifest, stored.content, proposal)
+    carries = await carried.shows_change(context, workload, stored.content)
     return {**found, "carries_change": carries}
 
 
