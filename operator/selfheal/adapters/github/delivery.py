@@ -8,6 +8,7 @@ from typing import Any
 from selfheal.adapters.github import repositories, session
 from selfheal.api import policy
 from selfheal.domain import errors, facts
+from selfheal.redaction.text import redact_text
 
 _State = facts.DeliveryState
 
@@ -29,6 +30,11 @@ _COMMIT = {
     "error": _State.FAILURE,
     "pending": _State.IN_PROGRESS,
 }
+
+
+FAILED_JOBS = 3
+FIRST_ERRORS = 2
+"""How much of a failed run is told: jobs, and errors of each."""
 
 
 def read(api: session.Api, repository: str, sha: str, strategy: str) -> facts.DeliveryFacts:
@@ -79,7 +85,41 @@ def _runs(api: session.Api, repository: str, sha: str) -> facts.DeliveryFacts:
     message = ", ".join(
         f"{run['name']}: {run['conclusion'] or run['status']}" for run in newest.values()
     )
+    if state is _State.FAILURE and shown:
+        message = "; ".join([message, *_explain(api, repository, shown[0]["id"])])
     return _found(sha, state, shown[0]["html_url"] if shown else None, message)
+
+
+def _explain(api: session.Api, repository: str, run: int) -> list[str]:
+    """Return job, step and first errors of what failed in a run; nothing where it cannot be read.
+
+    Jobs: https://docs.github.com/en/rest/actions/workflow-jobs; a job's id is that of its check
+    run, whose annotations are the errors of its log:
+    https://docs.github.com/en/rest/checks/runs#list-check-run-annotations.
+    """
+    try:
+        jobs = api.pages(f"/repos/{repository}/actions/runs/{run}/jobs", key="jobs", limit=100)
+        failed = [job for job in jobs if job["conclusion"] not in (*_GOOD_RUN, None)]
+        return [_explain_job(api, repository, job) for job in failed[:FAILED_JOBS]]
+    except errors.SelfHealError:
+        return []  # the failure stands, whatever can be read about it
+
+
+def _explain_job(api: session.Api, repository: str, job: Mapping[str, Any]) -> str:
+    steps = [
+        step for step in job.get("steps") or () if step["conclusion"] not in (*_GOOD_RUN, None)
+    ]
+    where = f"job {job['name']}" + (f", step {steps[0]['name']}" if steps else "")
+    path = f"/repos/{repository}/check-runs/{job['id']}/annotations"
+    said = [
+        " ".join(str(note["message"]).split())
+        for note in api.pages(path, limit=100)
+        if note["annotation_level"] == "failure" and note["message"]
+    ]
+    # the runner itself adds this to every failure, after what the step reported
+    telling = [line for line in said if not line.startswith("Process completed with exit code")]
+    words = (telling or said)[:FIRST_ERRORS]
+    return redact_text(f"{where}: {' | '.join(words)}" if words else where)
 
 
 def _deployments(api: session.Api, repository: str, sha: str) -> facts.DeliveryFacts:
