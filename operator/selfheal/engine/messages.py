@@ -11,7 +11,7 @@ from selfheal import redaction
 from selfheal.api.incident import CheckStatus, Incident, IncidentStatus, Phase
 from selfheal.domain.effects import Milestone
 from selfheal.domain.facts import ProposalFacts
-from selfheal.engine import escaping
+from selfheal.engine import escaping, handover_pack
 
 DIFF_LIMIT = 6000
 """Characters of a diff in a comment; the pull request has the whole."""
@@ -145,26 +145,8 @@ def _verdict(value: bool | None) -> str:
 
 
 def _handover(incident: Incident, status: IncidentStatus, proposal: ProposalFacts | None) -> str:
-    handover = status.handover
-    if handover is None:
-        return "A person is needed."
-    seen = [f"- Cause: {status.diagnosis.cause}"] if status.diagnosis else ["- No cause was found."]
-    tried = [f"- Proposed: {status.fix.summary}"] if status.fix else []
-    pull = [f"- Pull request: {status.pull_request.url}"] if status.pull_request else []
-    revert = [f"- Revert: {status.revert.url}"] if status.revert else []
-    return "\n".join(
-        [
-            f"**A person is needed: {handover.reason}**",
-            "",
-            handover.message,
-            "",
-            f"- Stopped at: {handover.phase}",
-            *seen, *tried, *pull, *revert, *_checks(status), *_by_hand(status),
-            f"- Look: `kubectl describe shi -n {incident.metadata.namespace} "
-            f"{incident.metadata.name}`",
-            "- To give it back, move this ticket to any earlier status; attempts start afresh.",
-        ]
-    )  # fmt: skip
+    measured = [*_checks(status), *_by_hand(status)]
+    return handover_pack.render(incident, status, measured=measured)
 
 
 def _checks(status: IncidentStatus) -> list[str]:

@@ -11,7 +11,7 @@ from selfheal.api.incident import Attempts, Handover, HistoryEntry, Phase, Recei
 from selfheal.domain import effects
 from selfheal.domain.decisions import Act, Advance, Escalate, Stall, Wait
 from selfheal.domain.effects import EffectKind
-from selfheal.domain.facts import DuplicateFacts, WorkloadFacts
+from selfheal.domain.facts import ChecksState, DuplicateFacts, WorkloadFacts
 from selfheal.domain.machine import decide
 
 P = Phase
@@ -314,10 +314,17 @@ def human(reason: str = "Timeout", *, phase: Phase = P.PR_UNDER_REVIEW, run: int
 APPROVED = f.pull(reviews=(f.review(),))
 
 
-@pytest.mark.parametrize("pull", [APPROVED, f.merged()])
-@pytest.mark.parametrize("phase", [P.PR_CREATED, P.PR_UNDER_REVIEW, P.PR_APPROVED])
-def test_an_approval_after_our_hand_over_of_the_review_resumes(phase: Phase, pull) -> None:
-    found = decide(f.view(human(phase=phase), pull_request=pull))
+@pytest.mark.parametrize(
+    ("phase", "reason", "pull"),
+    [
+        (P.PR_CREATED, "Timeout", APPROVED),
+        (P.PR_UNDER_REVIEW, "Timeout", APPROVED),
+        (P.PR_APPROVED, "NotMergeable", APPROVED),
+        *((phase, "Timeout", f.merged()) for phase in (P.PR_CREATED, P.PR_UNDER_REVIEW, P.PR_APPROVED)),
+    ],
+)
+def test_an_approval_after_our_hand_over_of_the_review_resumes(phase: Phase, reason: str, pull) -> None:
+    found = decide(f.view(human(reason, phase=phase), pull_request=pull))
     assert isinstance(found, Advance)
     assert found.to is P.PR_UNDER_REVIEW
 
@@ -326,6 +333,8 @@ def test_an_approval_after_our_hand_over_of_the_review_resumes(phase: Phase, pul
     ("status", "pull"),
     [
         (human(phase=P.ANALYSIS_IN_PROGRESS), APPROVED),
+        (human(phase=P.PR_APPROVED), APPROVED),  # it was approved before: that is no news
+        (human("NotMergeable", phase=P.PR_APPROVED), f.pull(reviews=(f.review(),), required_checks=ChecksState.FAILURE)),
         (human("NoCause"), APPROVED),
         (human(by="Anna"), APPROVED),
         (human(run=2), APPROVED),

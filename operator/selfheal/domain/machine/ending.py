@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from selfheal.api.incident import Phase
+from selfheal.api.incident import Handover, Phase
 from selfheal.domain.decisions import Advance, Decision, Wait
 from selfheal.domain.effects import EffectKind, Milestone
-from selfheal.domain.facts import PullRequestState
+from selfheal.domain.facts import ChecksState, PullRequestFacts, PullRequestState
 from selfheal.domain.machine.verdicts import is_approved
 from selfheal.domain.view import View
 
@@ -55,6 +55,16 @@ def _message(view: View) -> str:
     return f"{handover.reason}: {handover.message} Move the ticket back to try again."
 
 
+def _is_approved_after_all(handover: Handover, pull: PullRequestFacts) -> bool:
+    """Say whether what was missing is there now; an approval that was there already is no news."""
+    if pull.state is not PullRequestState.OPEN or not is_approved(pull) or not pull.mergeable:
+        return False
+    was_approved = handover.phase is Phase.PR_APPROVED
+    if was_approved and handover.reason == "Timeout":
+        return False  # a person was to merge it
+    return pull.required_checks is not ChecksState.FAILURE
+
+
 def _resume(view: View) -> Decision | None:
     handover = view.status.handover
     ours = view.status.pull_request
@@ -67,7 +77,6 @@ def _resume(view: View) -> Decision | None:
     pull = view.pull()
     if pull is None:
         return None
-    approved = pull.state is PullRequestState.OPEN and is_approved(pull) and pull.mergeable
-    if pull.state is PullRequestState.MERGED or approved:
+    if pull.state is PullRequestState.MERGED or _is_approved_after_all(handover, pull):
         return Advance(to=Phase.PR_UNDER_REVIEW, why="a person approved or merged after all")
     return None
