@@ -71,6 +71,8 @@ class Settings(pydantic_settings.BaseSettings):
     """Comma-separated; any must occur in a ticket that is taken in."""
     hooks_port: int = pydantic.Field(default=8090, ge=1, le=65535)
     """Port of the webhooks, served where a secret for one is set."""
+    metrics_port: int = pydantic.Field(default=8081, ge=0, le=65535)
+    """Port of /metrics and /metrics.json; 0: not served."""
     alert_token: pydantic.SecretStr | None = None
     """Bearer token of Alertmanager; unset: no alerts are taken."""
     webhook_secret: pydantic.SecretStr | None = None

@@ -30,6 +30,7 @@ from selfheal.engine.deps import Deps, Systems
 from selfheal.model_account import Account
 from selfheal.settings import Settings
 from selfheal.unavailable import Unavailable
+from selfheal.web.metrics import Meter
 
 
 class SystemClock:
@@ -56,6 +57,7 @@ class Wiring:
     store: ports.IncidentStore
     clock: ports.Clock
     config: AgentsConfig
+    meter: Meter = dataclasses.field(default_factory=Meter)
     _known: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     async def connect(self, policy: Policy, incident: Incident) -> Systems:
@@ -77,9 +79,9 @@ class Wiring:
         """Return the adapters of a policy; logs reach a model only for namespaces that consent."""
         policy = self._with_environment_model(policy)
         return Systems(
-            tracker=await self._tracker(policy),
-            code=await self._code(policy),
-            registry=await self._registry(policy),
+            tracker=self.meter.watch(await self._tracker(policy), "tracker"),
+            code=self.meter.watch(await self._code(policy), "code_host"),
+            registry=self.meter.watch(await self._registry(policy), "registry"),
             crew=await self._crew(policy, scope or Scope(), uid),
         )
 

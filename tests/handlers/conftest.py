@@ -55,11 +55,16 @@ class Running:
 
     def __init__(self, api: Threaded, recorder: Recorder, port: int) -> None:
         self.api, self.recorder, self.port = api, recorder, port
+        self.metrics_port = free_port()
         self.stop = asyncio.Event()
 
     @property
     def health(self) -> str:
         return f"http://127.0.0.1:{self.port}/healthz"
+
+    @property
+    def metrics(self) -> str:
+        return f"http://127.0.0.1:{self.metrics_port}/metrics"
 
 
 def free_port() -> int:
@@ -112,7 +117,7 @@ def start(api: Threaded, recorder: Recorder) -> Callable[[], Any]:
     @contextlib.asynccontextmanager
     async def run() -> AsyncIterator[Running]:
         running = Running(api, recorder, free_port())
-        settings = Settings(liveness_port=running.port)
+        settings = Settings(liveness_port=running.port, metrics_port=running.metrics_port)
         before = api.server.watches
         task = asyncio.create_task(runner.run_operator(settings, running.stop))
         try:

@@ -29,6 +29,30 @@ async def test_creation_wakes(start: Start, api: Threaded, recorder: Recorder) -
         await recorder.until(lambda: recorder.steps == [KEY])
 
 
+async def test_the_running_operator_tells_prometheus_what_it_does(
+    start: Start, api: Threaded, recorder: Recorder
+) -> None:
+    async with start() as running, aiohttp.ClientSession() as session:
+        await api.call(api.server.create(KEY, SPEC))
+        await recorder.until(lambda: recorder.steps == [KEY])
+        async with session.get(running.metrics) as answer:
+            text = await answer.text()
+    assert 'selfheal_incidents{class="Unknown",phase="INCIDENT_DETECTED"} 1.0' in text
+    assert "selfheal_step_duration_seconds_count" in text
+
+
+async def test_a_metrics_port_that_is_taken_keeps_nobody_from_healing(
+    start: Start, api: Threaded, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def taken(*_: Any) -> None:
+        raise OSError(98, "address already in use")
+
+    monkeypatch.setattr(lifecycle.hooks, "serve", taken)
+    async with start():
+        await api.call(api.server.create(KEY, SPEC))
+        await recorder.until(lambda: recorder.steps == [KEY])
+
+
 @pytest.mark.parametrize(
     "change",
     [

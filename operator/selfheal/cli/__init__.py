@@ -15,6 +15,7 @@ from selfheal.cli import (
     operator,
     policy,
     printed,
+    report,
     rollback,
     try_folder,
 )
@@ -37,5 +38,7 @@ main.add_command(jira.jira)
 main.add_command(policy.policy)
 main.add_command(printed.crd)
 main.add_command(printed.completion)
+main.add_command(report.metrics)
+main.add_command(report.report)
 main.add_command(rollback.rollback)
 main.add_command(try_folder.try_folder)

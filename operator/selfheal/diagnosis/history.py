@@ -108,7 +108,9 @@ def _template(item: Item) -> Mapping[str, Any]:
 
 
 def _is_unwell(reading: Reading, item: Item) -> bool:
-    """Tell whether a revision has pods, and none of them is ready: nobody wants it back."""
+    """Tell whether a revision never ran, or has pods and none is ready: nobody wants it back."""
+    if item.value.get("neverPulled"):
+        return True
     own = [pod for pod in reading.all_pods if reading.revision_of(pod) == item.id]
     return bool(own) and not _is_ready(reading, item)
 

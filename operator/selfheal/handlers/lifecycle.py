@@ -9,6 +9,7 @@ import logging
 from typing import Any
 
 import kopf
+from aiohttp import web
 
 from selfheal import wiring
 from selfheal.domain import errors
@@ -19,6 +20,7 @@ from selfheal.engine.step import step
 from selfheal.engine.sweep import sweep
 from selfheal.handlers import intake
 from selfheal.settings import Settings
+from selfheal.web import hooks, metrics
 
 log = logging.getLogger("selfheal.operator")
 
@@ -40,6 +42,7 @@ class Operator:
     scheduler: Scheduler
     tasks: list[asyncio.Task[None]]
     intake: intake.Intake
+    page: web.AppRunner | None = None
     seen: dict[str, str] = dataclasses.field(default_factory=dict)
     """Fingerprint of each incident as last observed."""
 
@@ -87,7 +90,10 @@ async def start(**_: Any) -> None:
         await runtime.close()
         raise kopf.TemporaryError(str(error), delay=START_AGAIN) from error
     deps = runtime.deps
-    scheduler = Scheduler(lambda key: step(key, deps), deps.clock, concurrency=settings.concurrency)
+    meter = runtime.wiring.meter
+    scheduler = Scheduler(
+        lambda key: meter.count_step(step(key, deps)), deps.clock, concurrency=settings.concurrency
+    )
     deps.tickets.wakers.append(scheduler.wake)
     for incident in incidents:
         scheduler.wake(incident.key)
@@ -99,10 +105,24 @@ async def start(**_: Any) -> None:
     taking_in = await intake.start(runtime, settings, scheduler)
     _operator[:] = [
         Operator(
-            runtime=runtime, scheduler=scheduler, tasks=tasks + taking_in.tasks, intake=taking_in
+            runtime=runtime, scheduler=scheduler, tasks=tasks + taking_in.tasks, intake=taking_in,
+            page=await _serve_metrics(runtime, settings.metrics_port),
         )
-    ]
+    ]  # fmt: skip
     log.info("operator started", extra={"holder": deps.holder})
+
+
+async def _serve_metrics(runtime: wiring.Runtime, port: int) -> web.AppRunner | None:
+    if not port:
+        return None
+    page = metrics.Page(runtime.wiring.meter, runtime.deps.store.list_incidents)
+    try:
+        return await hooks.serve(metrics.build_app(page), port)
+    except OSError as error:  # healing goes before counting
+        log.error(
+            "no metrics: set SELFHEAL_METRICS_PORT", extra={"port": port, "error": str(error)}
+        )
+        return None
 
 
 async def login(**_: Any) -> kopf.ConnectionInfo:
@@ -155,6 +175,8 @@ async def stop(**_: Any) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await task
     await operator.intake.close()
+    if operator.page is not None:
+        await operator.page.cleanup()
     await operator.runtime.close()
 
 

@@ -17,9 +17,20 @@ async def list_events(
     api: connection.Connection, target: targets.Target, *, warnings_only: bool
 ) -> list[Mapping[str, Any]]:
     """List the newest 60 events of the target, its ReplicaSets, Jobs, pods and claims."""
+    return choose(await list_all(api, target, warnings_only=warnings_only), target)
+
+
+async def list_all(
+    api: connection.Connection, target: targets.Target, *, warnings_only: bool
+) -> list[Mapping[str, Any]]:
+    """List the events of the target's namespace."""
     query = {"fieldSelector": "type=Warning"} if warnings_only else {}
     path = connection.path_of("v1", "events", target.namespace)
-    listed = await api.take(path, MAX_LISTED, query)
+    return list(await api.take(path, MAX_LISTED, query))
+
+
+def choose(listed: Sequence[Mapping[str, Any]], target: targets.Target) -> list[Mapping[str, Any]]:
+    """Return the newest 60 events that concern a target; pure."""
     names = _names(target)
     own = [one for one in listed if _is_about(one.get("involvedObject") or {}, names)]
     own.sort(key=lambda one: str(time_of(one)), reverse=True)
@@ -38,6 +49,27 @@ def _names(target: targets.Target) -> set[tuple[str, str]]:
 
 def _is_about(about: Mapping[str, Any], names: set[tuple[str, str]]) -> bool:
     return (str(about.get("kind")), str(about.get("name"))) in names
+
+
+def find_never_pulled(
+    listed: Sequence[Mapping[str, Any]], target: targets.Target
+) -> frozenset[str]:
+    """Return the ReplicaSets of a target whose pods, gone by now, could not be pulled; pure.
+
+    A pod of theirs that was started says that they could, later or elsewhere.
+    """
+    failed, started = set(), set()
+    for event in listed:
+        about = event.get("involvedObject") or {}
+        if about.get("kind") != "Pod":
+            continue
+        owner = str(about.get("name")).rpartition("-")[0]
+        if event.get("reason") == "Started":
+            started.add(owner)
+        elif event.get("reason") == "Failed" and "pull" in str(event.get("message")):
+            failed.add(owner)
+    names = {kinds.name_of(one) for one in target.replica_sets}
+    return frozenset(names & failed - started)
 
 
 def time_of(event: Mapping[str, Any]) -> str:

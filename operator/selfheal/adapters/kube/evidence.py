@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime as dt
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from selfheal import redaction
@@ -55,8 +56,12 @@ async def collect(
     pods = choose_pods(target)
     about: list[Stored] = []
 
+    never_pulled: set[str] = set()
+
     async def read_events() -> Found:
-        about.extend(await events.list_events(api, target, warnings_only=False))
+        listed = await events.list_all(api, target, warnings_only=False)
+        about.extend(events.choose(listed, target))
+        never_pulled.update(events.find_never_pulled(listed, target))
         return build_events(about), []
 
     async def read_served() -> Found:
@@ -83,13 +88,21 @@ async def collect(
         "what the containers serve": read_served,
     }
     items, gaps = await _gather(pieces)
+    objects = [_mark(item, never_pulled) for item in build_objects(target, pods)]
     return Bundle(
         target=ref,
         namespace=namespace,
         now=now,
-        items=tuple(_unique([*build_objects(target, pods), *first[0], *items])),
+        items=tuple(_unique([*objects, *first[0], *items])),
         gaps=(*first[1], *gaps),
     )
+
+
+def _mark(item: Item, never_pulled: Collection[str]) -> Item:
+    """Say of a ReplicaSet whose image never came that it did not: its pods may be gone."""
+    if item.kind is not ItemKind.REPLICA_SET or kinds.name_of(item.value) not in never_pulled:
+        return item
+    return dataclasses.replace(item, value={**item.value, "neverPulled": True})
 
 
 async def _gather(pieces: Mapping[str, Callable[[], Awaitable[Found]]]) -> Found:
