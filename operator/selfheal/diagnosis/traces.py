@@ -11,7 +11,9 @@ MOST = 60
 
 _PYTHON = "Traceback (most recent call last):"
 _PYTHON_FRAME = re.compile(r'^\s*File "([^"]+)", line (\d+)(?:, in (\S+))?')
-_PYTHON_ERROR = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?::\s.*)?$")
+_PYTHON_ERROR = re.compile(r"^(?:(?:[A-Za-z_]\w*\.)+[A-Za-z_]\w*|[A-Z]\w*[a-z]\w*)(?::\s.*)?$")
+_STRAY = 3
+"""Lines of standard output that a container's runtime may put between those of a trace."""
 _JAVA_ERROR = re.compile(
     r'^(?:Exception in thread "[^"]*" |Caused by: )?((?:[a-z_]\w*\.)+[A-Z]\w*(?::.*)?)$'
 )
@@ -68,6 +70,7 @@ def _python(lines: list[str], number: int, line: str) -> Trace | None:
     if not line.strip().endswith(_PYTHON):
         return None
     frames: list[Frame] = []
+    stray = 0
     for text in lines[number + 1 :]:
         match = _PYTHON_FRAME.match(text)
         if match:
@@ -75,7 +78,9 @@ def _python(lines: list[str], number: int, line: str) -> Trace | None:
         elif not text.startswith((" ", "\t")) and _PYTHON_ERROR.match(text):
             return Trace("Python", text, tuple(reversed(frames[-MOST:])))
         elif text and not text.startswith((" ", "\t")):
-            return None
+            stray += 1
+            if stray > _STRAY:
+                return None
     return None  # cut off: what was raised is not known
 
 

@@ -118,3 +118,30 @@ def test_the_last_trace_counts_and_recursion_is_bounded() -> None:
 )  # fmt: skip
 def test_libraries_are_told_from_the_application(path: str, library: bool) -> None:
     assert traces.Frame(path, 1).is_library is library
+
+
+BETWEEN = """\
+Traceback (most recent call last):
+  File "/srv/app/main.py", line 8, in <module>
+    print("orders: the mean price is", price.mean(cart))
+orders: the mean price is 3.0
+INFO: served
+  File "/srv/app/price.py", line 6, in mean
+    return sum(prices) / len(prices)
+ZeroDivisionError: division by zero
+"""
+
+
+def test_lines_of_standard_output_within_a_trace_do_not_end_it() -> None:
+    """Two pipes, copied side by side by the runtime: seen on the cluster."""
+    found = traces.find(BETWEEN)
+    assert found is not None
+    assert found.error == "ZeroDivisionError: division by zero"
+    assert [frame.line for frame in found.frames] == [6, 8]
+    assert traces.find(BETWEEN.replace("INFO: served\n", "INFO: served\n" * 3)) is None
+
+
+def test_errors_of_modules_may_be_lower_case() -> None:
+    found = traces.find(BETWEEN.replace("ZeroDivisionError", "zlib.error"))
+    assert found is not None
+    assert found.error == "zlib.error: division by zero"
