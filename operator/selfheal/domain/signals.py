@@ -170,6 +170,12 @@ def find_namespace(text: str, namespaces: Collection[str]) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
+def names_another_namespace(text: str, namespaces: Collection[str]) -> bool:
+    """Say whether a text states a namespace (``namespace: x``), and none of these."""
+    stated = re.findall(r"\bnamespace\s*[:=]\s*[\"'`]?([a-z0-9][a-z0-9-]*)", text, re.IGNORECASE)
+    return bool(stated) and not {name.lower() for name in stated} & set(namespaces)
+
+
 def _is_said(text: str, name: str) -> bool:
     word = re.escape(name)
     outright = rf"(?:\bnamespace|\bns|-n)[\s:=/\"'`]+{word}(?![\w-])|(?<![\w./-]){word}/[a-z0-9]"

@@ -110,6 +110,9 @@ class Monitor:
         served = self.namespaces()
         candidates = {name: await self.cluster.list_targets(name) for name in served}
         text = "\n".join([ticket.summary, ticket.description, *sorted(ticket.labels)])
+        if signals.names_another_namespace(text, served):
+            self.asked[ticket.id] = ticket.updated  # it is somebody else's, whatever else it names
+            return None
         namespace = _named(candidates, text)
         if namespace is None:
             whole = await self.tracker.get_ticket(ticket.id)  # with what people answered

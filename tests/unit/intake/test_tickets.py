@@ -88,6 +88,25 @@ async def test_which_tickets_are_taken(ticket: dict[str, Any], intake: dict[str,
     assert len(await world.monitor().poll()) == taken
 
 
+@pytest.mark.parametrize(
+    ("said", "taken"),
+    [
+        ("namespace: production", True),
+        ("the namespace is not known", True),
+        ("namespace: elsewhere", False),
+        ("Namespace = `elsewhere-2`, like namespace=another", False),
+        ("namespace: elsewhere, or namespace: production", True),
+    ],
+)
+async def test_a_ticket_that_states_another_namespace_is_somebody_elses(said: str, taken: bool) -> None:
+    """Also where it names a workload that happens to be called like one of ours."""
+    world = World()
+    world.tracker.add_ticket("checkout is down", said)
+    monitor = world.monitor()
+    assert len(await monitor.poll()) == taken
+    assert world.tracker.writes.total() == 0, "nobody is asked"
+
+
 async def test_the_command_line_only_narrows() -> None:
     world = World()
     world.tracker.add_ticket("checkout is down", priority="Low")
